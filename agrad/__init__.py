@@ -1,0 +1,79 @@
+"""agrad: automatic differentiation for every array library that speaks the Python Array API standard.
+
+Top level: the standard's names, PyTorch's autograd words, and PyTorch's spellings of the standard's functions.
+This file imports top-down and puts the parts together; it must hold no logic of its own.
+"""
+
+import builtins as _builtins
+from typing import Any as _Any
+
+from agrad import dtypes as _dtypes
+from agrad import standard as _standard
+from agrad._version import __version__
+from agrad.cython_core import engine as _engine
+from agrad.cython_core.engine import Tensor, is_grad_enabled, is_inference_mode_enabled
+
+# The ops exist before anything that uses them; their rules are loaded when they are first run.
+_ops = {}
+for _chapter, _names in _standard.CHAPTERS.items():
+    for _name in _names:
+        _ops[_name] = _engine.Op(_name, _standard.signature(_name), _standard.REQUIRED)
+        _function = _engine.make_function(_ops[_name], f"The standard's `{_name}` ({_chapter}).")
+        if _name not in _standard.ENGINE_OPS:
+            globals()[_name] = _function
+_engine.bind_operators(_ops)
+
+from agrad import autograd, backends, configuration, namespaces, rules  # noqa: E402
+from agrad.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402
+from agrad.comparison import allclose, is_tensor, isclose  # noqa: E402
+from agrad.creation import CREATION as _CREATION  # noqa: E402
+from agrad.creation import as_tensor, asarray, creation_function, from_numpy, tensor  # noqa: E402
+from agrad.defaults import (  # noqa: E402
+    get_default_backend,
+    get_default_device,
+    get_default_dtype,
+    set_default_backend,
+    set_default_device,
+    set_default_dtype,
+    use_backend,
+)
+from agrad.methods import install as _install  # noqa: E402
+from agrad.printing import get_printoptions, printoptions, set_printoptions  # noqa: E402
+from agrad.random import manual_seed, rand, rand_like, randn, randn_like  # noqa: E402
+from agrad.spellings import ALIASES as _ALIASES  # noqa: E402
+from agrad.spellings import squeeze  # noqa: E402
+
+_install()
+_engine.install_policy(lambda: configuration.lookup("on_saved_write").value)
+globals().update({name: creation_function(name) for name in _CREATION if name != "asarray"})
+globals().update({alias: _ops[name].function for alias, name in _ALIASES.items()})
+globals().update(_dtypes.DTYPES)
+globals().update({name: _dtypes.of(name) for name in _dtypes.TORCH_NAMES if name not in ("bool",)})
+globals().update(_standard.CONSTANTS)
+
+__array_api_version__ = _standard.VERSION
+__all__ = [
+    *(name for name in _standard.CHAPTERS for name in _standard.CHAPTERS[name] if name not in _standard.ENGINE_OPS), *_ALIASES, *_dtypes.DTYPES,
+    *_standard.CONSTANTS, "Tensor", "allclose", "as_tensor", "autograd", "backends", "enable_grad", "from_numpy", "get_default_backend",
+    "get_default_device", "get_default_dtype", "get_printoptions", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "is_tensor",
+    "isclose", "manual_seed", "namespaces", "no_grad", "printoptions", "rand", "rand_like", "randn", "randn_like", "rules", "set_default_backend",
+    "set_default_device", "set_default_dtype", "set_grad_enabled", "set_printoptions", "tensor", "use_backend",
+]
+
+
+def __getattr__(name: str) -> _Any:
+    """Names of plugins: `agrad.physics.lj` is found when it is first used."""
+    if not name.startswith("_"):
+        if name == "testing":
+            from importlib import import_module
+
+            return import_module("agrad.testing")
+        if _engine.owns_prefix(name):
+            from agrad.namespaces import Prefix
+
+            return Prefix(name + ".")
+    raise AttributeError(f"module 'agrad' has no attribute {name!r}")
+
+
+def __dir__() -> _builtins.list[str]:
+    return sorted({*__all__, "testing", "__version__"})

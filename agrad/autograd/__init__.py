@@ -1,0 +1,205 @@
+"""Differentiation: `backward` stores gradients in `.grad`, `grad` returns them. Arguments and error texts are PyTorch's.
+
+What a walk does stands in the engine; here its arguments are checked. Must know no backend and no rule.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agrad.autograd import graph
+from agrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from agrad.cython_core import engine
+from agrad.cython_core.engine import Tensor
+
+__all__ = ["Variable", "backward", "enable_grad", "grad", "graph", "inference_mode", "no_grad", "set_grad_enabled"]
+
+
+def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+    """Add the gradients of tensors to the `.grad` of the leaves they were computed from.
+
+    Parameters
+    ----------
+    tensors : Tensor or sequence of Tensor
+        The roots.
+    grad_tensors : Tensor or None, or a sequence of them
+        Cotangents, in the shape of the roots; may be left out for roots with one real element.
+    retain_graph : bool, optional
+        Keep what the graph saved, so that it can be walked again. Default: `create_graph`.
+    create_graph : bool
+        Record the walk, so that gradients can be differentiated.
+    inputs : Tensor or sequence of Tensor, optional
+        Store gradients only in these, results included.
+
+    Raises
+    ------
+    RuntimeError
+        If a root has no graph, a cotangent does not fit, or the graph was freed by an earlier walk.
+    TypeError
+        If something is not a Tensor.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> x = agrad.tensor([1.0, 2.0], requires_grad=True)
+    >>> agrad.autograd.backward((x * x).sum())
+    >>> x.grad
+    tensor([2., 4.])
+    """
+    roots = as_tensors(tensors, "tensors")
+    if inputs is not None:
+        inputs = as_inputs(inputs, "backward")
+        for t in inputs:
+            t.retain_grad()
+    if not roots:
+        return
+    grads = cotangents(roots, grad_tensors)
+    if create_graph:
+        warnings.warn(
+            "Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which can cause a "
+            "memory leak. We recommend using autograd.grad when creating the graph to avoid this. If you have to use this function, make sure "
+            "to reset the .grad fields of your parameters to None after use to break the cycle and avoid the leak.", UserWarning, stacklevel=2)
+    engine.run_backward(roots, grads, create_graph if retain_graph is None else retain_graph, create_graph, inputs, True)
+
+
+def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+         only_inputs: bool = True, allow_unused: bool | None = None, is_grads_batched: bool = False, materialize_grads: bool = False) -> Any:
+    """The gradients of outputs with respect to inputs; `.grad` is not touched.
+
+    Parameters
+    ----------
+    outputs : Tensor or sequence of Tensor
+    inputs : Tensor, sequence of Tensor, or dict of them
+    grad_outputs : Tensor or None, or a sequence of them
+        Cotangents, in the shape of the outputs; may be left out for outputs with one real element.
+    retain_graph, create_graph
+        As in `backward`.
+    allow_unused : bool, optional
+        Give None for inputs that the outputs do not depend on, instead of raising. Default: `materialize_grads`.
+    is_grads_batched : bool
+        The first axis of each cotangent is a batch; results get the same first axis.
+    materialize_grads : bool
+        Give zeros instead of None.
+
+    Returns
+    -------
+    tuple of Tensor, or dict if `inputs` is one
+
+    Raises
+    ------
+    RuntimeError
+        As `backward`; also if an input is not used.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> x = agrad.tensor(3.0, requires_grad=True)
+    >>> agrad.autograd.grad(x * x, x)
+    (tensor(6.),)
+    """
+    if not only_inputs:
+        warnings.warn("only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for other parts of the "
+                      "graph, please use agrad.autograd.backward.", FutureWarning, stacklevel=2)
+    if materialize_grads and allow_unused is False:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+    if isinstance(inputs, Mapping):
+        results = grad(outputs, tuple(inputs.values()), grad_outputs, retain_graph, create_graph, True, allow_unused, is_grads_batched, materialize_grads)
+        return dict(zip(inputs, results, strict=True))
+    roots = as_tensors(outputs, "outputs")
+    leaves = as_inputs(inputs, "grad")
+    retain = create_graph if retain_graph is None else retain_graph
+    if is_grads_batched:
+        return batched_grad(roots, leaves, grad_outputs, retain, create_graph, allow_unused, materialize_grads)
+    found = engine.run_backward(roots, cotangents(roots, grad_outputs), retain, create_graph, leaves, False)
+    for i, (t, g) in enumerate(zip(leaves, found, strict=True)):
+        if g is None and materialize_grads:
+            found[i] = engine.zeros_like(t)
+        elif g is None and not allow_unused:
+            raise RuntimeError(f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set allow_unused=True if this "
+                               "is the desired behavior.")
+    return tuple(found)
+
+
+def batched_grad(roots: tuple[Tensor, ...], leaves: tuple[Tensor, ...], grad_outputs: Any, retain: bool, create_graph: bool,
+                 allow_unused: bool | None, materialize_grads: bool) -> tuple[Any, ...]:
+    """One walk per row of the cotangents, stacked."""
+    batches = as_tensors(grad_outputs, "grad_outputs")
+    n = batches[0].shape[0]
+    rows = [grad(roots, leaves, tuple(b[i] for b in batches), retain or i + 1 < n, create_graph, True, allow_unused, False, materialize_grads)
+            for i in range(n)]
+    stack = engine.find_op("stack").function
+    return tuple(None if column[0] is None else stack(list(column)) for column in zip(*rows, strict=True))
+
+
+def as_tensors(value: Any, what: str) -> tuple[Tensor, ...]:
+    """One Tensor or a sequence of them, as a tuple."""
+    found = (value,) if isinstance(value, Tensor) else tuple(value) if isinstance(value, Sequence) else None
+    if found is None or not all(isinstance(t, Tensor) for t in found):
+        wrong = value if found is None else next(t for t in found if not isinstance(t, Tensor))
+        raise TypeError(f"{what} must be a Tensor or a sequence of Tensors, but got {type(wrong).__name__}")
+    return found
+
+
+def as_inputs(value: Any, caller: str) -> tuple[Tensor, ...]:
+    """The inputs of a walk: tensors that require grad."""
+    found = (value,) if isinstance(value, Tensor) else tuple(value) if isinstance(value, Sequence) else (value,)
+    if not found:
+        raise RuntimeError(f"`inputs` argument to `{caller}()` cannot be empty.")
+    for t in found:
+        if not isinstance(t, Tensor):
+            raise TypeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
+        if not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad" if caller == "grad"
+                               else "can't retain_grad on Tensor that has requires_grad=False")
+    return found
+
+
+def cotangents(roots: tuple[Tensor, ...], given: Any) -> tuple[Tensor, ...]:
+    """A checked cotangent for every root."""
+    grads = (given,) if isinstance(given, Tensor) or given is None else tuple(given) if isinstance(given, Sequence) else (given,)
+    if given is None:
+        grads *= len(roots)
+    if len(grads) != len(roots):
+        raise RuntimeError(f"got {len(roots)} tensors and {len(grads)} gradients")
+    return tuple(cotangent(i, root, g) for i, (root, g) in enumerate(zip(roots, grads, strict=True)))
+
+
+def cotangent(i: int, root: Tensor, g: Any) -> Tensor:
+    """The cotangent of one root: as given if it fits, cast to the root's dtype; one for a real root with one element."""
+    if g is not None and not isinstance(g, Tensor):
+        raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
+    if not root.requires_grad:
+        raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
+    if g is None:
+        if root.size != 1:
+            raise RuntimeError("grad can be implicitly created only for scalar outputs")
+        if root.dtype.kind == "complex":
+            raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {root.dtype}")
+        return engine.ones_like(root)
+    if g.backend_ is not root.backend_:
+        raise RuntimeError(f"grad_output[{i}] is on the backend {g.backend_.name}, output[{i}] on {root.backend_.name}; move one with to(backend=...)")
+    if g.shape != root.shape:
+        raise RuntimeError(f"Mismatch in shape: grad_output[{i}] has a shape of {shape_text(g)} and output[{i}] has a shape of {shape_text(root)}.")
+    if g.dtype == root.dtype:
+        return g
+    if (g.dtype.kind == "complex") != (root.dtype.kind == "complex"):
+        raise RuntimeError("For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
+                           f"grad_output[{i}] has a dtype of {g.dtype} and output[{i}] has a dtype of {root.dtype}.")
+    return engine.find_op("astype").function(g, root.dtype)     # type: ignore[no-any-return]
+
+
+def shape_text(t: Tensor) -> str:
+    return f"agrad.Size({list(t.shape)})"
+
+
+class _VariableType(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, Tensor)
+
+
+class Variable(metaclass=_VariableType):
+    """PyTorch's name of long ago for a Tensor: `Variable(x)` returns a Tensor."""
+
+    def __new__(cls, data: Any, requires_grad: bool = False) -> Any:
+        t = data.detach()
+        return t.requires_grad_() if requires_grad else t

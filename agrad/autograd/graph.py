@@ -1,0 +1,32 @@
+"""The graph as an object: its nodes, and what may be done to saved values. Must know no backend and no rule."""
+
+from agrad.autograd.grad_mode import ModeContext
+from agrad.cython_core import engine
+from agrad.cython_core.engine import Node, Tensor
+
+__all__ = ["Node", "allow_mutation_on_saved_tensors", "increment_version"]
+
+
+class allow_mutation_on_saved_tensors(ModeContext):
+    """Let writes to a value that the graph saved first put a copy in its place, so that gradients stay right.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> x = agrad.tensor([1.0, 2.0], requires_grad=True)
+    >>> with agrad.autograd.graph.allow_mutation_on_saved_tensors():
+    ...     y = x * 1
+    ...     z = y * y
+    ...     _ = y.zero_()
+    ...     z.sum().backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+
+    def __init__(self) -> None:
+        super().__init__(on_saved_write="copy")
+
+
+def increment_version(tensor: Tensor) -> None:
+    """Count a write that the engine cannot see, made through NumPy or another alias of the memory."""
+    engine.increment_version(tensor)

@@ -1,0 +1,173 @@
+"""PyTorch's spellings: one table of names whose meaning is exactly an op's, and of keyword forms (`dim=`, `keepdim=`, `alpha=`) that ops do not know.
+
+A call with `dim` or `keepdim` means PyTorch's function, results and defaults. Must know no backend and no rule.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable
+from typing import Any
+
+from agrad.cython_core import engine
+from agrad.cython_core.engine import Tensor
+
+# PyTorch's name -> the standard's. Same meaning, same argument order.
+ALIASES = {
+    "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2",
+    "arctanh": "atanh", "bitwise_not": "bitwise_invert", "conj_physical": "conj", "mul": "multiply", "sub": "subtract", "div": "divide",
+    "true_divide": "divide", "neg": "negative", "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater",
+    "ge": "greater_equal", "fix": "trunc", "clamp": "clip", "cat": "concat", "concatenate": "concat", "amax": "max", "amin": "min",
+    "cumsum": "cumulative_sum", "cumprod": "cumulative_prod", "permute": "permute_dims", "unsqueeze": "expand_dims", "movedim": "moveaxis",
+    "unbind": "unstack", "mm": "matmul", "bmm": "matmul", "mv": "matmul", "dot": "matmul", "clone": "copy",
+}
+
+# Keywords that only have another name.
+RENAMED = {"dim": "axis", "keepdim": "keepdims", "dims": "axis", "input": "x", "other": "x2", "tensors": "arrays", "index": "indices",
+           "sorted_sequence": "x1", "exponent": "x2", "unbiased": "correction"}
+
+MinMax = namedtuple("MinMax", ("values", "indices"))
+
+
+def op(name: str) -> Callable[..., Any]:
+    """The public function of an op."""
+    return engine.find_op(name).function      # type: ignore[no-any-return]
+
+
+def torch_call(name: str) -> Callable[..., Any]:
+    """What an op calls with arguments that its signature does not know."""
+    def foreign(suffix: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        if suffix:      # an in-place method: only renamed keywords
+            return inplace_call(name, args, keywords)
+        form = FORMS.get(name)
+        if form is not None:
+            result = form(args, dict(keywords))
+            if result is not NotImplemented:
+                return result
+        renamed = rename(name, keywords)
+        return NotImplemented if renamed is None else op(name)(*args, **renamed)
+
+    return foreign
+
+
+def rename(name: str, keywords: dict[str, Any]) -> dict[str, Any] | None:
+    """The keywords under the op's own names; None if one stays unknown or none was changed."""
+    parameters = engine.find_op(name).parameters
+    renamed = {}
+    for key, value in keywords.items():
+        new = key if key in parameters else RENAMED.get(key, key)
+        if new == "x" and "x" not in parameters and "x1" in parameters:
+            new = "x1"
+        if new not in parameters or new in renamed:
+            return None
+        renamed[new] = value
+    return None if renamed.keys() == keywords.keys() else renamed
+
+
+def inplace_call(name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """x.add_(y, alpha=2) and renamed keywords."""
+    alpha = keywords.pop("alpha", None)
+    if alpha is not None and name in ("add", "subtract") and len(args) == 2:
+        return getattr(args[0], name + "_")(args[1] * alpha)
+    renamed = rename(name, keywords)
+    return NotImplemented if renamed is None else getattr(args[0], name + "_")(*args[1:], **renamed)
+
+
+# --------------------------------------------------------------------------------------- forms that mean something else
+
+
+def alpha_form(name: str) -> Callable[..., Any]:
+    """add(x, y, alpha=2)."""
+    def form(args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        alpha = keywords.pop("alpha", None)
+        if alpha is None:
+            return NotImplemented
+        x, y = (*args, *(keywords[k] for k in ("input", "other") if k in keywords))
+        return op(name)(x, y * alpha)
+
+    return form
+
+
+def divide_form(args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """div(x, y, rounding_mode=...)."""
+    if "rounding_mode" not in keywords:
+        return NotImplemented
+    modes = {None: lambda q: q, "trunc": op("trunc"), "floor": op("floor")}
+    mode = keywords.pop("rounding_mode")
+    if mode not in modes:
+        raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'")
+    return modes[mode](op("divide")(*args, *keywords.values()))
+
+
+def extremum_form(name: str) -> Callable[..., Any]:
+    """max(x, dim=0): values and indices; the gradient goes to the chosen index."""
+    def form(args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        if "dim" not in keywords and "keepdim" not in keywords:
+            return NotImplemented
+        x = args[0] if args else keywords.pop("input")
+        axis = keywords.pop("dim", args[1] if len(args) > 1 else None)
+        keepdims = keywords.pop("keepdim", False)
+        if keywords or axis is None:
+            return NotImplemented
+        indices = op("arg" + name)(x, axis=axis, keepdims=True)
+        values = op("take_along_axis")(x, indices, axis=axis) if x.ndim else x
+        if not keepdims and x.ndim:
+            values, indices = op("squeeze")(values, axis), op("squeeze")(indices, axis)
+        return MinMax(values, indices)
+
+    return form
+
+
+def spread_form(name: str) -> Callable[..., Any]:
+    """std(x, dim=0): correction 1."""
+    def form(args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        if not {"dim", "keepdim", "unbiased"} & keywords.keys():
+            return NotImplemented
+        correction = keywords.pop("correction", 1)
+        if "unbiased" in keywords:
+            correction = int(bool(keywords.pop("unbiased")))
+        return op(name)(*args, correction=correction, **{RENAMED.get(k, k): v for k, v in keywords.items()})
+
+    return form
+
+
+def sort_form(args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """sort(x, dim=-1): values and indices."""
+    if "dim" not in keywords:
+        return NotImplemented
+    axis = keywords.pop("dim")
+    indices = op("argsort")(*args, axis=axis, **keywords)
+    return MinMax(op("take_along_axis")(args[0], indices, axis=axis), indices)
+
+
+def like_form(name: str) -> Callable[..., Any]:
+    """zeros_like(x, requires_grad=True)."""
+    def form(args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        if "requires_grad" not in keywords:
+            return NotImplemented
+        tracked = keywords.pop("requires_grad")
+        made = op(name)(*args, **keywords)
+        return made.requires_grad_() if tracked else made
+
+    return form
+
+
+def squeeze_form(args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """squeeze(x): all axes of length 1."""
+    axis = keywords.pop("dim", None)
+    if keywords or len(args) != 1:
+        return NotImplemented
+    return squeeze(args[0], axis)
+
+
+def squeeze(x: Tensor, axis: Any = None) -> Tensor:
+    """Remove axes of length 1: all of them, or those given (others are left, as in PyTorch)."""
+    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    short = tuple(a for a in axes if x.shape[a] == 1)
+    return op("squeeze")(x, short) if short else x      # type: ignore[no-any-return]
+
+
+FORMS: dict[str, Callable[..., Any]] = {
+    "add": alpha_form("add"), "subtract": alpha_form("subtract"), "divide": divide_form,
+    "max": extremum_form("max"), "min": extremum_form("min"), "std": spread_form("std"), "var": spread_form("var"), "sort": sort_form,
+    "squeeze": squeeze_form,
+    **{name: like_form(name) for name in ("zeros_like", "ones_like", "empty_like", "full_like")},
+}

@@ -1,0 +1,181 @@
+"""What adapters share: the kernel namespace, and generic kernels for the ops that the engine adds to the standard.
+
+An adapter subclasses `Adapter` and states what differs in its library. This file must know no array library.
+"""
+
+import operator
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+from agrad import dtypes, standard
+from agrad.cython_core import engine
+from agrad.cython_core.engine import Backend, Op
+
+
+class Kernels:
+    """The standard's names as one backend provides them on raw arrays, plus every op under its public name: the `xp` of the raw world."""
+
+    def __init__(self, backend: Backend, prefix: str = "") -> None:
+        self._backend, self._prefix = backend, prefix
+        self.__name__ = f"agrad.kernels.{backend.name}{'.' + prefix[:-1] if prefix else ''}"
+
+    def __getattr__(self, name: str) -> Any:
+        full = self._prefix + name
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            value = engine.raw_kernel(engine.find_op(full), self._backend)
+        except LookupError:
+            value = self._other(full)
+        except NotImplementedError as error:
+            raise AttributeError(str(error)) from error
+        setattr(self, name, value)      # found once
+        return value
+
+    def _other(self, full: str) -> Any:
+        if full in standard.CONSTANTS:
+            return standard.CONSTANTS[full]
+        if full in dtypes.DTYPES:
+            return self._backend.to_dtype(dtypes.DTYPES[full])
+        if any(name.startswith(full + ".") for name in engine.all_ops()) or engine.owns_prefix(full):
+            return Kernels(self._backend, full + ".")
+        raise AttributeError(f"{self.__name__} has no attribute {full!r}")
+
+    def __repr__(self) -> str:
+        return f"<{self.__name__}>"
+
+
+class Adapter(Backend):
+    """One array library: its arrays, its namespace, and what differs from the standard.
+
+    Subclasses set `name`, `array_type`, `other_types`, `namespace` and override the methods of `Backend` that their library does
+    differently. `own` holds raw functions for single ops, by op name; what is in neither is taken from `namespace`.
+    """
+
+    label: str
+    arrays: type
+    other_arrays: tuple[type, ...] = ()
+    namespace: Any
+    own: dict[str, Callable[..., Any]]
+
+    def __init__(self) -> None:
+        self._set_types(self.label, self.arrays, self.other_arrays)
+        self.xp = Kernels(self)
+        self._neutral: dict[Any, dtypes.DType] = {}
+        self._names = {
+            "getitem": operator.getitem, "setitem": self._setitem, "copy": self.copy, "read_view": self._read_view,
+            "write_view": self._write_view, "scatter": self._scatter, **self.own,
+        }
+
+    def version(self) -> str:
+        """Version of the array library."""
+        return str(self.namespace.__version__)
+
+    def kernel(self, op: Op) -> Callable[..., Any] | None:
+        """The raw function for an op, None where the library lacks it."""
+        own = self._names.get(op.name)
+        if own is not None:
+            return own
+        place: Any = self.namespace
+        for part in op.name.split("."):
+            place = getattr(place, part, None)
+        return place if callable(place) else None
+
+    # -- dtypes
+
+    def neutral_dtype(self, raw: Any) -> dtypes.DType:
+        """The neutral dtype of a raw array."""
+        own = self.dtype_of(raw)
+        try:
+            return self._neutral[own]
+        except KeyError:
+            return self._neutral.setdefault(own, dtypes.of(own))
+
+    def is_differentiable(self, raw: Any) -> bool:
+        """Floating or complex."""
+        return self.neutral_dtype(raw).kind in ("real", "complex")
+
+    def is_complex(self, raw: Any) -> bool:
+        """Complex."""
+        return self.neutral_dtype(raw).kind == "complex"
+
+    def is_complex_dtype(self, dtype: Any) -> bool:
+        """Whether a dtype of the backend is complex."""
+        return dtypes.of(dtype).kind == "complex"
+
+    # -- making arrays
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any, device: Any) -> Any:
+        return self.namespace.zeros(shape, dtype=dtype, device=device)
+
+    def full(self, shape: tuple[int, ...], value: Any, dtype: Any, device: Any) -> Any:
+        return self.namespace.full(shape, value, dtype=dtype, device=device)
+
+    def scalar(self, value: Any, dtype: Any, device: Any) -> Any:
+        return self.namespace.asarray(value, dtype=dtype, device=device)
+
+    def copy(self, raw: Any) -> Any:
+        return self.namespace.asarray(raw, copy=True)
+
+    def default_dtype(self) -> dtypes.DType:
+        """What Python floats become where nothing else is said."""
+        return dtypes.of("float64")
+
+    def usual_device(self) -> str:
+        """The device that is not printed."""
+        return "cpu"
+
+    def convert(self, raw: Any, dtype: Any, device: Any, copy: bool | None) -> Any:
+        """An array of this backend in another dtype or on another device."""
+        return self.namespace.asarray(raw, dtype=dtype, device=device, copy=copy)
+
+    def from_numpy(self, array: Any, dtype: Any, device: Any, copy: bool | None) -> Any:
+        """An array of this backend made of a NumPy array."""
+        return self.namespace.asarray(array, dtype=dtype, device=device, copy=copy)
+
+    def to_numpy(self, raw: Any) -> Any:
+        """A NumPy array of a raw array, sharing memory where that is possible."""
+        import numpy as np
+
+        return np.asarray(raw)
+
+    # -- kernels of the engine's own ops
+
+    def _setitem(self, x: Any, key: Any, value: Any) -> Any:
+        return self.set_item(self.copy(x), key, value)
+
+    def _read_view(self, x: Any, steps: Any) -> Any:
+        for op, args, output in steps:
+            arguments = [] if args is None else list(args[1:])
+            result = engine.raw_kernel(op, self)(x, *arguments[:op.n_positional_only - 1], **self._keywords(op, args))
+            x = result if output < 0 else result[output]
+        return x
+
+    def _keywords(self, op: Op, args: Any) -> dict[str, Any]:
+        if args is None:
+            return {}
+        return {name: value for name, value in list(zip(op.parameters, args, strict=True))[op.n_positional_only:]}
+
+    def _write_view(self, x: Any, value: Any, steps: Any) -> Any:
+        """x with `value` written where the view's steps lead."""
+        x = self.copy(x)
+        if self.mutable:
+            view = self._read_view(x, steps)
+            if type(view) is self.arrays and self.shares(view, x):
+                self.write(view, value)
+                return x
+        # number the elements, see which numbers the view has, and write there
+        shape = self.shape_of(x)
+        numbers = self.namespace.reshape(self.namespace.arange(prod(shape)), shape)
+        places = self.namespace.asarray(self._read_view(numbers, steps))
+        flat = self.namespace.reshape(x, (-1,))
+        value = self.namespace.broadcast_to(self.namespace.asarray(value, dtype=self.dtype_of(x)), self.shape_of(places))
+        written = self.set_item(flat, self.namespace.reshape(places, (-1,)), self.namespace.reshape(value, (-1,)))
+        return self.namespace.reshape(written, shape)
+
+    def _scatter(self, arrays: Any, keys: Any, like: Any) -> Any:
+        buffer = self.zeros(like.shape, like.dtype, like.device)
+        for key, array in zip(keys, arrays, strict=True):
+            buffer = self.scatter_add(buffer, key, array)
+        return buffer

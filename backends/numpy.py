@@ -1,0 +1,159 @@
+"""The NumPy backend. It stands on NumPy's own functions, which follow the standard since NumPy 2; what still differs is said here.
+
+0-d results of NumPy are scalars (`np.float64`), which is faster than arrays; they count as arrays of this backend and must never pass for
+Python numbers, although `np.float64` is a `float`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from agrad import dtypes
+from agrad.backends.adapter import Adapter
+
+try:
+    from agrad.cython_core import numpy_speed
+except ImportError:     # built without NumPy's headers: everything works, only slower
+    numpy_speed = None
+
+
+def _sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)     # np.sum without its Python
+
+
+def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+    return np.asarray(x).astype(dtype, copy=copy)       # np.astype refuses scalars
+
+
+def _conj(x: Any, /) -> Any:
+    return np.conj(x) if x.dtype.kind == "c" else x     # NumPy copies real arrays
+
+
+def _sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    return np.take_along_axis(x, _argsort(x, axis=axis, descending=True), axis) if descending else np.sort(x, axis=axis, stable=stable)
+
+
+def _argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    if not descending:
+        return np.argsort(x, axis=axis, stable=stable)
+    # equal elements keep their order: sort the reversed array, and read the result backwards
+    reverse = np.flip(np.argsort(np.flip(x, axis=axis), axis=axis, stable=True), axis=axis)
+    return x.shape[axis] - 1 - reverse
+
+
+def _take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
+    return np.take_along_axis(x, indices, axis)
+
+
+def _diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Any:
+    given = {name: value for name, value in (("prepend", prepend), ("append", append)) if value is not None}
+    return np.diff(x, n=n, axis=axis, **given)
+
+
+def _clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+    result = x if min is None else np.maximum(x, min)
+    result = result if max is None else np.minimum(result, max)
+    return result.astype(x.dtype, copy=result is x) if result.dtype != x.dtype or result is x else result
+
+
+class NumPy(Adapter):
+    """NumPy arrays, on the CPU."""
+
+    label, arrays, other_arrays, namespace = "numpy", np.ndarray, (np.generic,), np
+    own = {
+        "sum": _sum, "astype": _astype, "conj": _conj, "sort": _sort, "argsort": _argsort, "take_along_axis": _take_along_axis, "diff": _diff,
+        "clip": _clip,
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts_references = True
+        if numpy_speed is not None:
+            numpy_speed.install(self)
+
+    # -- dtypes and devices
+
+    def dtype_of(self, raw: Any) -> Any:
+        return raw.dtype
+
+    def shape_of(self, raw: Any) -> tuple[int, ...]:
+        return raw.shape    # type: ignore[no-any-return]
+
+    def device_of(self, raw: Any) -> str:
+        return "cpu"
+
+    def to_dtype(self, dtype: Any) -> Any:
+        return dtypes.of(dtype).dtype
+
+    def to_device(self, device: Any) -> str:
+        if str(device) != "cpu":
+            raise ValueError(f"the backend numpy has only the device 'cpu', not {device!r}; other devices: use_backend('torch') or use_backend('cupy')")
+        return "cpu"
+
+    def devices(self) -> tuple[str, ...]:
+        return ("cpu",)
+
+    def is_differentiable(self, raw: Any) -> bool:
+        return raw.dtype.kind in "fc"
+
+    def is_complex(self, raw: Any) -> bool:
+        return raw.dtype.kind == "c"
+
+    def is_complex_dtype(self, dtype: Any) -> bool:
+        return dtype.kind == "c"    # type: ignore[no-any-return]
+
+    # -- arrays
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any, device: Any) -> Any:
+        return np.zeros(shape, dtype)
+
+    def full(self, shape: tuple[int, ...], value: Any, dtype: Any, device: Any) -> Any:
+        return np.full(shape, value, dtype)
+
+    def scalar(self, value: Any, dtype: Any, device: Any) -> Any:
+        return dtype.type(value)
+
+    def copy(self, raw: Any) -> Any:
+        return raw.copy() if type(raw) is np.ndarray else raw      # scalars are immutable
+
+    def from_numpy(self, array: Any, dtype: Any, device: Any, copy: bool | None) -> Any:
+        made = np.asarray(array, dtype=dtype, copy=copy)
+        return made[()] if copy else made      # 0-d copies are kept as scalars
+
+    def to_numpy(self, raw: Any) -> Any:
+        return self.as_array(raw)
+
+    def as_array(self, raw: Any) -> np.ndarray[Any, Any]:
+        return raw if type(raw) is np.ndarray else np.asarray(raw)
+
+    def normalise(self, raw: Any) -> Any:
+        return raw if type(raw) is np.ndarray or isinstance(raw, np.generic) else np.asarray(raw)
+
+    def key(self, value: Any) -> Any:
+        return np.array(value) if isinstance(value, (list, np.ndarray)) else value      # a copy: later changes must not reach the graph
+
+    # -- writes
+
+    def writes_alike(self, raw: Any, other: Any, divides: bool) -> bool:
+        if divides and raw.dtype.kind not in "fc":
+            return False
+        if isinstance(other, (bool, int, float, complex)) and not isinstance(other, np.generic):
+            return raw.dtype.kind == "c" or (raw.dtype.kind == "f" and not isinstance(other, complex))
+        return np.can_cast(other.dtype, raw.dtype, "same_kind") and (other.ndim == 0 or other.shape == raw.shape)
+
+    def add_into(self, raw: Any, value: Any) -> Any:
+        return np.add(raw, value, out=raw) if type(raw) is np.ndarray else raw + value
+
+    def scatter_add(self, raw: Any, key: Any, value: Any) -> Any:
+        if any(isinstance(part, np.ndarray) and part.dtype.kind != "b" for part in (key if isinstance(key, tuple) else (key,))):
+            np.add.at(raw, key, value)      # repeated positions add up
+        else:
+            raw[key] += value
+        return raw
+
+    def shares(self, a: Any, b: Any) -> bool:
+        return np.may_share_memory(a, b)
+
+    def quiet(self) -> Any:
+        """Floating-point warnings inside rules are not the user's."""
+        return np.errstate(all="ignore")

@@ -1,0 +1,194 @@
+# Gradient slots and leaves. The whole policy: the first gradient is kept by reference, the second makes a buffer that the slot owns,
+# later ones are added in place where arrays can be written. Never in place in the Tensor world.
+
+cdef struct Slot:
+    PyObject* g             # the gradient so far, or NULL
+    PyObject* entries       # list of Entry waiting to be put in, or NULL
+    uint8_t owned           # g was made by the engine, or is provably new
+    uint8_t captured        # somebody asked for this gradient
+
+
+@cython.final
+cdef class Entry:
+    """An indexed gradient: zeros like `like` with `g` added at `key`. It never leaves a slot."""
+    cdef Like like
+    cdef object key
+    cdef object g
+
+    def __init__(self):
+        raise TypeError("made by rules.scatter")
+
+
+def scatter(Like x_like not None, key, g):
+    """The result of an indexing op's rule: zeros like x with `g` added at `key`; repeated positions add up.
+
+    Parameters
+    ----------
+    x_like : like
+        Shape, dtype and device of the indexed array.
+    key
+        Where: whatever the op was indexed with.
+    g : array or Tensor
+        What to add there.
+    """
+    cdef Entry entry = Entry.__new__(Entry)
+    entry.like, entry.key, entry.g = x_like, key, g
+    return entry
+
+
+cdef inline int drop(Slot* slot) except -1:
+    Py_XDECREF(slot.g)
+    Py_XDECREF(slot.entries)
+    slot.g, slot.entries, slot.owned = NULL, NULL, 0
+    return 0
+
+
+cdef int add_to_slot(Slot* slot, Backend backend, object r, bint owned) except -1:
+    """Add a gradient to a slot."""
+    cdef object held
+    if slot.g == NULL:
+        Py_INCREF(r)
+        slot.g, slot.owned = <PyObject*>r, owned
+        return 0
+    held = <object>slot.g
+    if isinstance(r, Tensor):
+        total = binary(op_add, held, r)
+    elif slot.owned and Py_REFCNT(slot.g) == 2 and backend.mutable:      # the slot's reference and ours
+        if backend.speed.add_into != NULL and backend.speed.add_into(slot.g, <PyObject*>r):
+            return 0
+        total = backend.add_into(held, r)
+    else:
+        total = add_raw(backend, held, r)
+    Py_INCREF(total)
+    Py_DECREF(held)
+    slot.g, slot.owned = <PyObject*>total, True
+    return 0
+
+
+cdef inline object add_raw(Backend backend, object a, object b):
+    return call_binary(op_add, backend, a, b)
+
+
+cdef int add_entry(Slot* slot, Entry entry) except -1:
+    cdef list entries
+    if slot.entries == NULL:
+        entries = [entry]
+        Py_INCREF(entries)
+        slot.entries = <PyObject*>entries
+    else:
+        (<list>slot.entries).append(entry)
+    return 0
+
+
+cdef object take(Slot* slot, Backend backend, bint* owned):
+    """Take the gradient out of a slot, waiting entries put in; None if nobody sent one."""
+    cdef object g = None
+    cdef list entries
+    cdef Entry first
+    owned[0] = slot.owned
+    if slot.g != NULL:
+        g = <object>slot.g
+        Py_DECREF(g)
+        slot.g = NULL
+    if slot.entries != NULL:
+        entries = <list>slot.entries
+        Py_DECREF(entries)
+        slot.entries = NULL
+        first = <Entry>entries[0]
+        if isinstance(first.g, Tensor):
+            dense = scatter_tensors(entries)
+            g = dense if g is None else binary(op_add, g, dense)
+        else:
+            g = scatter_raw(backend, g, owned[0], entries)
+            owned[0] = True
+    return g
+
+
+cdef object scatter_raw(Backend backend, object g, bint owned, list entries):
+    """Put entries into a buffer: the gradient held so far if it is ours, else a new one."""
+    cdef Entry entry = <Entry>entries[0]
+    cdef Like like = entry.like
+    if g is None:
+        buffer = backend.zeros(like.shape, like.dtype, like.device)
+    else:
+        buffer = g if owned and backend.mutable and Py_REFCNT(<PyObject*>g) <= 2 and type(g) is backend.array_type else backend.copy(g)
+    for entry in entries:
+        buffer = backend.scatter_add(buffer, entry.key, entry.g)
+    return buffer
+
+
+cdef object scatter_tensors(list entries):
+    """In the Tensor world all entries of a slot become one recorded operation."""
+    cdef Entry entry
+    cdef Like like = (<Entry>entries[0]).like
+    return call_with(op_scatter, ([entry.g for entry in entries], tuple([entry.key for entry in entries]), like))
+
+
+# ---- leaves
+
+cdef object run_hooks(Backend backend, dict hooks, object g):
+    """Tensor hooks, in order of registration; each may replace the gradient."""
+    cdef Tensor seen
+    cdef bint raw_world = not isinstance(g, Tensor)
+    seen = wrap(backend, g) if raw_world else <Tensor>g
+    for hook in tuple(hooks.values()):
+        result = hook(seen)
+        if result is None:
+            continue
+        name = getattr(hook, "__name__", type(hook).__name__)
+        if not isinstance(result, Tensor):
+            raise TypeError(f"expected Variable, but hook returned '{type(result).__name__}'")
+        if (<Tensor>result).backend is not backend:
+            raise RuntimeError(f"hook '{name}' has changed the backend of value (was {backend.name} got {(<Tensor>result).backend.name})")
+        if (<Tensor>result).shape != seen.shape:
+            raise RuntimeError(f"hook '{name}' has changed the size of value")
+        if (<Tensor>result).dtype != seen.dtype:
+            raise RuntimeError(f"hook '{name}' has changed the type of value (was {seen.dtype} got {(<Tensor>result).dtype})")
+        seen = <Tensor>result
+    return seen.raw if raw_world else seen
+
+
+cdef int store_gradient(GradState state, Backend backend, object g, bint owned) except -1:
+    """Add a complete gradient to `.grad`: in place outside create_graph, never aliasing what somebody else holds."""
+    cdef Tensor held
+    with state.lock:
+        held = <Tensor>state.grad
+        if isinstance(g, Tensor):
+            state.grad = copy_recorded(<Tensor>g) if held is None else binary(op_add, held, g)
+        elif held is None:
+            state.grad = wrap(backend, g if owned and Py_REFCNT(<PyObject*>g) <= 2 and backend.mutable else backend.copy(g))
+        else:
+            add_to_gradient(held, backend, g)
+    return 0
+
+
+cdef int add_to_gradient(Tensor held, Backend backend, object g) except -1:
+    """held += g on raw arrays, keeping the Tensor."""
+    synchronise(held)
+    if type(held.raw) is backend.array_type and backend.mutable:
+        if backend.speed.add_into == NULL or not backend.speed.add_into(<PyObject*>held.raw, <PyObject*>g):
+            held.raw = backend.add_into(held.raw, g)
+    else:
+        held.raw = backend.normalise(add_raw(backend, held.raw, g))
+    if held.cell is not None:
+        held.cell.array = held.raw if held.view_ is None else held.cell.array
+        wrote(held, op_add)
+    return 0
+
+
+cdef Rule copy_rule = None
+
+cdef Tensor copy_recorded(Tensor g):
+    """The first gradient under create_graph: a recorded copy, PyTorch's CopyBackwards."""
+    global copy_rule
+    cdef Rule rule
+    if copy_rule is None:
+        rule = <Rule>op_copy.rule
+        copy_rule = Rule(op_copy, rule.family, rule.formulas, source=rule.source, node_name="torch::autograd::CopyBackwards", partial=rule.partial)
+    cdef Tensor out = wrap(g.backend, g.backend.copy(g.raw))
+    if g.flags & TRACKED:
+        out.node = new_node(copy_rule, g.backend)
+        out.node.n_edges = 1
+        set_edge(out.node, 0, g)
+        out.flags |= TRACKED
+    return out

@@ -1,0 +1,201 @@
+# Table of contents of the engine: every compiled type with its fields, one comment per field.
+# The engine knows backends only through Backend, rules only through Op and Rule; it names no array library.
+cimport cython
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+
+# What a compiled companion of a backend may supply; NULL means: the generic way.
+ctypedef struct Speed:
+    int (*same)(PyObject* a, PyObject* b) noexcept              # 1: shape and dtype equal, 0: not
+    PyObject* (*multiply)(PyObject* a, PyObject* b, int spare)  # a*b; spare & 1: a may be overwritten, & 2: b; NULL without error: not handled
+    int (*add_into)(PyObject* a, PyObject* b) except -1         # a += b; 1: done, 0: not handled
+    int (*fresh)(PyObject* a) noexcept                          # 1: owns its memory, writable, nobody else holds it
+    int (*shares)(PyObject* a, PyObject* b) noexcept            # 1: the two arrays may share memory
+    PyObject* (*forward)(int code, PyObject* a, PyObject* b)    # a (op) b for small arrays, codes below; NULL without error: not handled
+
+
+@cython.final
+cdef class Mode:
+    cdef readonly bint grad             # operations on tracked tensors are recorded
+    cdef readonly bint inference        # inside inference_mode
+    cdef readonly bint anomaly          # seam: anomaly mode
+    cdef readonly object backend        # name of the scoped default backend, or None
+    cdef readonly object device         # scoped default device, or None
+    cdef readonly object on_saved_write # "raise", "copy" or None (then the configuration decides)
+    cdef readonly object saved_hooks    # seam: pack and unpack hooks
+    cdef readonly object levels         # seam: dual and vmap levels
+    cdef readonly object overrides      # names of distributions whose override rules act, or None
+
+
+cdef class Backend:
+    cdef readonly str name              # "numpy"
+    cdef readonly int number            # position of this backend's kernel in Op.kernels
+    cdef type array_type                # the one exact type of nearly all its arrays
+    cdef tuple other_types              # further types that count as its arrays (NumPy scalars)
+    cdef public bint mutable            # arrays can be written in place
+    cdef public bint lazy               # values are not known while a program runs
+    cdef public bint devices            # arrays live on one of several devices
+    cdef public bint counts_references  # a reference count of one proves that nobody shares the memory
+    cdef public object xp               # kernel namespace: the standard's names on raw arrays
+    cdef public object facade           # the same names on Tensors
+    cdef Speed speed                    # compiled short cuts
+
+
+@cython.final
+cdef class Op:
+    cdef readonly str name              # public name, "linalg.det"
+    cdef readonly object signature      # its line in the table of the standard, parsed
+    cdef readonly tuple parameters      # names
+    cdef readonly tuple defaults        # values, REQUIRED where there is none
+    cdef bytes kinds                    # one code per parameter
+    cdef int n_params                   # number of parameters
+    cdef int n_positional               # parameters that a kernel takes by position
+    cdef int n_arrays                   # array parameters; -1 where one of them is variadic
+    cdef int gather                     # position of a shape that may be spread over several ints, or -1
+    cdef bint spread                    # the arrays are given as the positional arguments themselves
+    cdef int operators                  # 1, 2: all parameters are arrays (unary, binary); else 0
+    cdef int code                       # code of the compiled short cut, or 0
+    cdef public object rule_            # Rule once resolved, None before
+    cdef bint resolved                  # the plugin that owns the op is loaded
+    cdef bint view                      # the result may share memory with the first argument
+    cdef list kernels                   # callable per Backend.number, None until resolved
+    cdef public object record           # what the rule set says about the op
+    cdef public object foreign          # called with arguments that the signature does not know (torch's spellings)
+    cdef public object function         # the public function
+
+
+@cython.final
+cdef class Formula:
+    cdef readonly object function       # what the rule set wrote
+    cdef readonly str label             # "sin.vjp[x]"
+    cdef int kind                       # CALL, CONSTANT, VALUE
+    cdef object constant                # of a constant formula
+    cdef int constant_sign              # 1 or -1 where the constant is that, else 0
+    cdef int n_args                     # arguments of the function
+    cdef int* what                      # where each argument comes from
+    cdef int* which                     # and which one of those
+    cdef uint32_t saves                 # array parameters it reads, bit n_params: the output
+    cdef uint32_t likes                 # array parameters of which it reads shape and dtype
+
+
+@cython.final
+cdef class Rule:
+    cdef readonly Op op                 # the op that it differentiates
+    cdef readonly str family            # "elementwise", ...
+    cdef readonly tuple formulas        # one Formula or None per array parameter
+    cdef readonly Formula joint         # one formula for all, or None
+    cdef readonly object jvp            # forward rule as declared
+    cdef readonly str source            # plugin, distribution and version, for messages
+    cdef public object node_name        # PyTorch's name of the node, or a function of the call
+    cdef bint partial                   # formulas give partial derivatives, not cotangents
+    cdef bint scalars                   # Python scalars reach formulas as they are
+    cdef public bint crosses            # the operand lives on another backend than the result
+    cdef bint custom                    # seam: autograd.Function
+    cdef uint32_t saves_any             # union of saves
+    cdef uint32_t likes_any             # union of likes
+
+
+@cython.final
+cdef class Cell:
+    cdef object array                   # the storage's current array
+    cdef uint32_t version               # writes so far
+    cdef uint32_t saved_version         # 1 + the last version that was saved; 0: never
+    cdef set moves                      # versions at which the storage moved on and left its array intact
+    cdef Op writer                      # the op that wrote last
+
+
+@cython.final
+cdef class Like:
+    cdef readonly tuple shape           # integers (and symbols on lazy backends)
+    cdef readonly object dtype          # the backend's dtype
+    cdef readonly object device         # the backend's device
+    cdef Backend backend                # whose arrays
+    cdef bint tensors                   # makes Tensors, not raw arrays
+
+
+@cython.final
+cdef class Saved:
+    cdef object raw                     # array or Python scalar
+    cdef Cell cell                      # storage to check, or None
+    cdef uint32_t version               # version that was saved
+    cdef object layers                  # seam: tangents and batch axes
+
+
+@cython.final
+cdef class Details:
+    """What few nodes have: more edges, more saved values, hooks."""
+    cdef list edges                     # all edges, where there are more than two
+    cdef list numbers                   # their output numbers
+    cdef list saved                     # saved values beyond two
+    cdef list guards                    # Saved of index arrays: checked for writes, read from args
+    cdef int n_outputs                  # outputs of the op
+    cdef uint32_t scalar_mask           # operands that were Python scalars
+    cdef dict hooks                     # output number -> {handle number: tensor hook}
+    cdef dict retained                  # output number -> GradState to fill
+    cdef dict metadata                  # user's dictionary
+    cdef object needs                   # for joint formulas: one bool per array parameter
+    cdef object variable                # AccumulateGrad: weak reference to the leaf
+
+
+@cython.final
+cdef class Node:
+    cdef Rule rule                      # resolved when recorded
+    cdef object edge0                   # Node, leaf Tensor or None
+    cdef object edge1
+    cdef object saved0                  # first saved value
+    cdef object saved1
+    cdef Cell cell0                     # its storage
+    cdef Cell cell1
+    cdef object args                    # static arguments, or None where all are defaults
+    cdef object likes                   # Like, or tuple of Like and None, by array parameter; or None
+    cdef Details details                # or None
+    cdef Backend backend                # whose arrays
+    cdef uint64_t sequence              # creation order
+    cdef uint32_t version0              # version of cell0 when saved
+    cdef uint32_t version1
+    cdef uint32_t saved_mask            # which parameters (bit n_params: output) are saved
+    cdef uint32_t index                 # position in the plan being made
+    cdef uint16_t number0               # output number of edge0
+    cdef uint16_t number1
+    cdef uint16_t n_edges               # edges, two of them direct
+    cdef uint8_t flags                  # FREED, RICH, HOOKED, TENSOR_WORLD
+
+
+@cython.final
+cdef class GradState:
+    """What a leaf or a tensor that retains its gradient has beyond a plain tensor."""
+    cdef object grad                    # Tensor or None
+    cdef dict hooks                     # tensor hooks of a leaf
+    cdef dict post_hooks                # seam: hooks after accumulation
+    cdef bint retains                   # a non-leaf that retains
+    cdef Node accumulator               # the AccumulateGrad node, made when asked for
+    cdef cython.pymutex lock            # held around read, add and store of grad
+
+
+@cython.final
+cdef class View:
+    cdef Tensor base                    # the tensor that owns the storage
+    cdef View parent                    # the view this one was taken from, or None
+    cdef Op op                          # the view operation
+    cdef object args                    # its static arguments by position
+    cdef int output                     # which of several outputs, else -1
+    cdef bint recording                 # made while recording was on
+    cdef Node base_node                 # history of the base when the view was last made,
+    cdef bint base_tracked              # and whether it was tracked
+
+
+cdef class Tensor:
+    cdef object raw                     # the backend's array (or a scalar that stands for a 0-d one)
+    cdef Backend backend
+    cdef Node node                      # grad_fn
+    cdef Cell cell                      # storage; made when first saved, viewed, detached or written
+    cdef View view_                     # or None
+    cdef object layers                  # seam: tangents by level and batch axes by level; None on the plain path
+    cdef GradState state                # leaf or retained gradient, hooks
+    cdef dict __dict__                  # the user's own attributes
+    cdef object __weakref__
+    cdef uint32_t seen                  # version of the cell that raw (and the history of a view) belongs to
+    cdef uint32_t index                 # position among the leaves of the plan being made
+    cdef uint16_t number                # output_nr
+    cdef uint8_t flags                  # TRACKED, LEAF..., see tensor.pxi

@@ -1,0 +1,372 @@
+# Writes, versions, views.
+#
+# Tensors on the same storage share a cell. A write on a mutable backend goes into the array, elsewhere it puts a new array into the cell;
+# either way the version goes up, and who shares the cell brings itself up to date when it is next looked at (`synchronise`).
+# A view is remade from its base by the view operations it was taken with; that also rebuilds its history.
+
+cdef int note_view(Op op, Mode mode, Tensor base, Tensor out, object args, int output) except -1:
+    """Remember that `out` is a view of `base`, if it is one."""
+    cdef View view
+    cdef Tensor root
+    if mode.inference or out is base:
+        return 0
+    if type(out.raw) is base.backend.array_type and base.backend.mutable:
+        if base.backend.speed.shares != NULL:
+            if not base.backend.speed.shares(<PyObject*>out.raw, <PyObject*>base.raw):
+                return 0
+        elif not base.backend.shares(out.raw, base.raw):
+            return 0
+    view = View.__new__(View)
+    root = base.view_.base if base.view_ is not None else base
+    view.base, view.parent, view.op, view.args, view.output = root, base.view_, op, args, output
+    view.recording = mode.grad
+    view.base_node, view.base_tracked = root.node, (root.flags & TRACKED) != 0
+    out.view_ = view
+    out.cell = cell_of(root)
+    if root.cell.array is None:
+        root.cell.array = root.raw
+    out.seen = out.cell.version
+    return 0
+
+
+cdef View untracked_view(View view):
+    """The same view for a detached tensor: its history is never rebuilt."""
+    cdef View twin = View.__new__(View)
+    twin.base, twin.parent, twin.op, twin.args, twin.output = view.base, view.parent, view.op, view.args, view.output
+    twin.recording, twin.base_node, twin.base_tracked = False, view.base_node, view.base_tracked
+    return twin
+
+
+cdef int refresh(Tensor t) except -1:
+    """Bring a tensor up to date with its storage."""
+    cdef View view = t.view_
+    cdef Tensor base, remade
+    if view is None:
+        t.raw, t.seen = t.cell.array, t.cell.version
+        return 0
+    base = view.base
+    synchronise(base)
+    rebase = view.recording and (base.node is not view.base_node or (base.flags & TRACKED) != view.base_tracked)
+    mode = current_mode()
+    set_mode(mode.replace(grad=rebase, inference=False))
+    try:
+        remade = replay(view)
+    finally:
+        set_mode(mode)
+    t.raw, t.seen = remade.raw, t.cell.version
+    view.base_node, view.base_tracked = base.node, (base.flags & TRACKED) != 0
+    if rebase:
+        t.node, t.number = remade.node, remade.number
+        t.flags = (t.flags & <uint8_t>~TRACKED) | (remade.flags & TRACKED)
+        if t.state is not None and t.state.retains and t.node is not None:
+            keep_retaining(t, True)
+    return 0
+
+
+cdef Tensor replay(View view):
+    """Take a view again from its base."""
+    cdef Tensor source = view.base if view.parent is None else replay(view.parent)
+    result = replay_op(view.op, view.args, source)
+    return <Tensor>(result if view.output < 0 else result[view.output])
+
+
+cdef object replay_op(Op op, object args, Tensor source):
+    cdef PyObject* argv[MAX_PARAMS]
+    cdef int i
+    memset(argv, 0, MAX_PARAMS * sizeof(PyObject*))
+    argv[0] = <PyObject*>source
+    if args is not None:
+        for i in range(1, op.n_params):
+            if (<tuple>args)[i] is not REQUIRED:
+                argv[i] = <PyObject*>(<tuple>args)[i]
+    return apply(op, argv)
+
+
+def view_steps(Tensor t not None):
+    """The view operations that lead from the base to a view: a tuple of (op, arguments, output)."""
+    cdef View view = t.view_
+    steps = []
+    while view is not None:
+        steps.append((view.op, view.args, view.output))
+        view = view.parent
+    return tuple(reversed(steps))
+
+
+def replay_steps(source, steps):
+    """Apply view operations to a Tensor; inverse of `view_steps`."""
+    for op, args, output in steps:
+        result = replay_op(<Op>op, args, <Tensor>source)
+        source = result if output < 0 else result[output]
+    return source
+
+
+# ---- what may be written
+
+cdef int check_writable(Tensor t, Mode mode, bint tracks) except -1:
+    """Raise unless `t` may be written in place; `tracks`: the write will be recorded."""
+    cdef View view = t.view_
+    if t.flags & INFERENCE and not mode.inference:
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal tensor before doing "
+            "inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details.")
+    if mode.grad and t.flags & TRACKED and t.node is None:
+        if view is None:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    if view is None:
+        return 0
+    if mode.grad and view.base.flags & TRACKED and view.base.node is None:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    if mode.grad and not view.recording and (tracks or view.base.flags & TRACKED):
+        raise RuntimeError(
+            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use case is ambiguous and "
+            "error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace either both inside the no_grad block "
+            "(if you don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked).")
+    while view is not None:
+        if view.op.name in ("broadcast_to", "broadcast_arrays", "meshgrid"):
+            raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "
+                               "clone() the tensor before performing the operation.")
+        if view.output >= 0 and mode.grad and (tracks or t.view_.base.flags & TRACKED):
+            name = "Unbind" if view.op.name == "unstack" else view.op.name.capitalize()
+            raise RuntimeError(
+                f"Output {view.output} of {name} is a view and is being modified inplace. This view is the output of a function that returns "
+                "multiple views. Such functions do not allow the output views to be modified inplace. You should replace the inplace operation "
+                "by an out-of-place one.")
+        view = view.parent
+    return 0
+
+
+cdef object saved_write_policy = None       # installed: the configured policy, "raise" or "copy"
+
+
+def install_policy(policy):
+    """Tell the engine who knows the configured policy for writes to saved values."""
+    global saved_write_policy
+    saved_write_policy = policy
+
+
+cdef bint must_move(Tensor t, Mode mode) except -1:
+    """Whether a write has to leave the present array to those who saved it."""
+    cdef Cell cell = t.cell
+    if cell is None or cell.saved_version != cell.version + 1:
+        return False
+    policy = mode.on_saved_write if mode.on_saved_write is not None else saved_write_policy()
+    return policy == "copy"
+
+
+cdef int move(Tensor t) except -1:
+    """Put a copy into the storage, so that the saved array stays as it is."""
+    cdef Tensor base = t.view_.base if t.view_ is not None else t
+    cdef Cell cell = cell_of(t)
+    if cell.moves is None:
+        cell.moves = set()
+    cell.moves.add(cell.version)
+    cell.array = base.backend.copy(base.raw)
+    cell.version += 1
+    synchronise(t)
+    return 0
+
+
+cdef inline int wrote(Tensor t, Op op) except -1:
+    """A write to the storage of `t` is done."""
+    cdef Cell cell = cell_of(t)
+    cell.version += 1
+    cell.writer = op
+    t.seen = cell.version
+    return 0
+
+
+cdef int store(Tensor t, object value, Op op) except -1:
+    """Put a raw value into the storage of `t`; it is broadcast and cast to the shape and dtype of `t`."""
+    cdef Tensor base
+    if t.backend.mutable and type(t.raw) is t.backend.array_type:
+        t.backend.write(t.raw, value)
+        wrote(t, op)
+        return 0
+    fitted = fit_value(t, value)
+    if t.view_ is None:
+        wrote(t, op)
+        t.raw = t.cell.array = fitted
+        return 0
+    base = t.view_.base
+    if t.backend.mutable:
+        base.array      # a scalar that stands for an array becomes one, so that views can be taken of it
+    set_mode((mode := current_mode()).replace(grad=False))
+    try:
+        written = call_with(op_write_view, (wrap(base.backend, base.raw), wrap(t.backend, fitted), view_steps(t)))
+    finally:
+        set_mode(mode)
+    if t.backend.mutable and type(base.raw) is base.backend.array_type:
+        base.backend.write(base.raw, (<Tensor>written).raw)
+    else:
+        base.raw = base.cell.array = (<Tensor>written).raw
+    wrote(t, op)
+    base.seen = t.seen
+    t.raw = fitted
+    return 0
+
+
+cdef object fit_value(Tensor t, object value):
+    """A raw value in the shape and dtype of `t`, for storages that cannot be written in place."""
+    xp = t.backend.xp
+    dtype = t.backend.dtype_of(t.raw)
+    if agrad_is_scalar(<PyObject*>value):
+        value = t.backend.scalar(value, dtype, t.backend.device_of(t.raw))
+    elif t.backend.dtype_of(value) != dtype:
+        value = xp.astype(value, dtype)
+    shape = t.backend.shape_of(t.raw)
+    return t.backend.normalise(value if t.backend.shape_of(value) == shape else xp.broadcast_to(value, shape))
+
+
+# ---- in-place operations
+
+cdef object inplace_operator(Op op, Tensor t, object other):
+    """x += y and its like."""
+    cdef PyObject* argv[MAX_PARAMS]
+    memset(argv, 0, MAX_PARAMS * sizeof(PyObject*))
+    if not (isinstance(other, Tensor) or agrad_is_scalar(<PyObject*>other)) and foreign_operand(op, t.backend, other) is NotImplemented:
+        return NotImplemented
+    argv[0], argv[1] = <PyObject*>t, <PyObject*>other
+    return inplace(op, t, argv)
+
+
+cdef object inplace(Op op, Tensor t, PyObject** argv):
+    """Write op(t, ...) into t; recorded, it gives t (or the base of the view t) a new history."""
+    cdef Mode mode = current_mode()
+    cdef Tensor old, out
+    cdef bint tracks = mode.grad and any_tracked(op, argv)
+    synchronise(t)
+    check_writable(t, mode, tracks)
+    if must_move(t, mode):
+        move(t)
+    if not tracks and op.code and in_place_fast(op, t, argv):
+        return t
+    old = stand_in(t, op, tracks)
+    argv[0] = <PyObject*>old
+    out = <Tensor?>apply(op, argv)
+    check_result(t, out)
+    store(t, out.raw, op)
+    if tracks:
+        rebase_history(t, out)
+    return t
+
+
+cdef bint any_tracked(Op op, PyObject** argv) except -1:
+    cdef int i
+    for i in range(op.n_params):
+        if argv[i] != NULL and isinstance(<object>argv[i], Tensor):
+            synchronise(<Tensor>argv[i])
+            if (<Tensor>argv[i]).flags & TRACKED:
+                return True
+    return False
+
+
+cdef bint in_place_fast(Op op, Tensor t, PyObject** argv) except -1:
+    """+, -, *, / into a mutable array, without a temporary and without recording."""
+    if not t.backend.mutable or type(t.raw) is not t.backend.array_type or argv[1] == NULL:
+        return False
+    raw = t.raw
+    other = raw_operand(op, 1, t.backend, <object>argv[1])
+    if not t.backend.writes_alike(raw, other, op is op_divide):
+        return False
+    if op is op_add:
+        raw += other
+    elif op is op_multiply:
+        raw *= other
+    elif op is op_subtract:
+        raw -= other
+    else:
+        raw /= other
+    wrote(t, op)
+    return True
+
+
+cdef Tensor stand_in(Tensor t, Op op, bint tracks):
+    """The value of `t` before it is overwritten: a copy where the rule will want to read it."""
+    cdef Tensor old = wrap(t.backend, t.raw)
+    if not op.resolved:
+        resolve(op)
+    if tracks and op.rule_ is not None and (<Rule>op.rule_).saves_any & 1:
+        old.raw = t.backend.copy(t.raw)
+    old.node, old.number, old.flags = t.node, t.number, t.flags & ~INFERENCE
+    return old
+
+
+cdef int check_result(Tensor t, Tensor out) except -1:
+    """The result must be storable: no larger shape, no higher kind of dtype."""
+    shape, new = t.backend.shape_of(t.raw), out.backend.shape_of(out.raw)
+    if new != shape:
+        raise RuntimeError(f"output with shape {list(shape)} doesn't match the broadcast shape {list(new)}")
+    special_methods["check_cast"](out.dtype, t.dtype)
+    return 0
+
+
+cdef int rebase_history(Tensor t, Tensor out) except -1:
+    """After a recorded write: `t` gets the history of `out`; of a view, the base gets it."""
+    cdef Tensor base, old
+    cdef Node node
+    if t.view_ is None:
+        adopt_history(t, out)
+        return 0
+    base = t.view_.base
+    synchronise(base)
+    old = wrap(base.backend, base.raw)
+    old.node, old.number, old.flags = base.node, base.number, base.flags
+    steps = view_steps(t)
+    node = record_operands(op_write_view, rule_of(op_write_view, current_mode()), (old, out), (old.raw, out.raw, None), (None, None, steps), base)
+    if node is not None:
+        base.number = 0
+        if base.state is not None and base.state.retains:
+            keep_retaining(base, True)
+    refresh(t)
+    return 0
+
+
+cdef int adopt_history(Tensor t, Tensor out) except -1:
+    t.node, t.number = out.node, out.number
+    t.flags = (t.flags & <uint8_t>~TRACKED) | (out.flags & TRACKED)
+    if t.state is not None and t.state.retains and t.node is not None:
+        keep_retaining(t, True)
+    return 0
+
+
+cdef int set_item(Tensor t, object key, object value) except -1:
+    """t[key] = value."""
+    cdef Mode mode = current_mode()
+    cdef Tensor old, out
+    cdef list guards = []
+    cdef bint tracks
+    synchronise(t)
+    if isinstance(value, Tensor):
+        if (<Tensor>value).backend is not t.backend:
+            raise mixed_backends(op_setitem, t.backend, (<Tensor>value).backend)
+        synchronise(<Tensor>value)
+    elif not agrad_is_scalar(<PyObject*>value):
+        value = special_methods["as_operand"](value, t)
+    tracks = mode.grad and (t.flags & TRACKED or (isinstance(value, Tensor) and (<Tensor>value).flags & TRACKED))
+    check_writable(t, mode, tracks)
+    key = raw_key(t.backend, key, guards)
+    raw_value = raw_operand(op_setitem, 2, t.backend, value)
+    if not agrad_is_scalar(<PyObject*>raw_value):
+        special_methods["check_cast"](wrap(t.backend, raw_value).dtype, t.dtype)
+    if must_move(t, mode):
+        move(t)
+    old = wrap(t.backend, t.raw)
+    old.node, old.number, old.flags = t.node, t.number, t.flags
+    if t.backend.mutable and type(t.raw) is not t.backend.array_type:
+        t.array         # a scalar that stands for a 0-d array becomes one
+    if t.backend.mutable and t.view_ is not None and type(t.raw) is not t.backend.array_type or not t.backend.mutable:
+        store(t, t.backend.set_item(t.raw, key, raw_value), op_setitem)
+    else:
+        t.backend.set_item(t.raw, key, raw_value)
+        wrote(t, op_setitem)
+    if tracks:
+        out = wrap(t.backend, t.raw)
+        record_operands(op_setitem, rule_of(op_setitem, mode), (old, value), (old.raw, None, raw_value), (None, key, None), out, guards)
+        rebase_history(t, out)
+    return 0
+
+
+def increment_version(Tensor t not None):
+    """Count a write that the engine could not see."""
+    synchronise(t)
+    wrote(t, op_copy)

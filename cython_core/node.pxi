@@ -1,0 +1,188 @@
+# What a recorded operation is to Python: `grad_fn`.
+
+cdef enum:      # Node.flags
+    FREED = 1           # saved values are gone
+    NODE_RICH = 2       # may be part of a reference cycle: stays with the garbage collector
+    HOOKED = 4          # has tensor hooks or retained gradients
+    TENSOR_WORLD = 8    # a saved value has layers: always runs with Tensors
+
+cdef uint64_t sequence_counter = 0
+
+SECOND_TIME = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). Saved intermediate "
+    "values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph "
+    "a second time or if you need to access saved tensors after calling backward.")
+
+
+cdef inline Node new_node(Rule rule, Backend backend):
+    global sequence_counter
+    cdef Node node = Node.__new__(Node)
+    PyObject_GC_UnTrack(<PyObject*>node)    # plain nodes cannot be part of a cycle; see track_node
+    sequence_counter += 1
+    node.rule = rule
+    node.backend = backend
+    node.sequence = sequence_counter
+    return node
+
+
+cdef inline void track_node(Node node) noexcept:
+    """Give a node back to the garbage collector: something it holds may now lead back to it."""
+    if not node.flags & NODE_RICH:
+        node.flags |= NODE_RICH
+        PyObject_GC_Track(<PyObject*>node)
+
+
+cdef Details details_of(Node node):
+    if node.details is None:
+        node.details = Details.__new__(Details)
+        node.details.n_outputs = 1
+    return node.details
+
+
+cdef dict hooks_of(Node node, int number):
+    """The tensor hooks of one output, made if there are none."""
+    details = details_of(node)
+    if details.hooks is None:
+        details.hooks = {}
+    node.flags |= HOOKED
+    track_node(node)
+    return details.hooks.setdefault(number, {})
+
+
+cdef int keep_retaining(Tensor t, bint retains) except -1:
+    """Let the node that now makes `t` fill its `.grad`."""
+    cdef Details details
+    state = grad_state(t)
+    state.retains = retains
+    if retains:
+        details = details_of(t.node)
+        if details.retained is None:
+            details.retained = {}
+        details.retained[t.number] = state
+        t.node.flags |= HOOKED
+    return 0
+
+
+cdef inline object edge_of(Node node, int i):
+    if i == 0 and node.n_edges <= 2:
+        return node.edge0
+    if i == 1 and node.n_edges <= 2:
+        return node.edge1
+    return node.details.edges[i]
+
+
+cdef inline int number_of(Node node, int i):
+    if i == 0 and node.n_edges <= 2:
+        return node.number0
+    if i == 1 and node.n_edges <= 2:
+        return node.number1
+    return node.details.numbers[i]
+
+
+cdef int track_graph(Tensor t) except -1:
+    """Give every node under a tensor back to the garbage collector."""
+    cdef Node node
+    cdef int i
+    if t.node is None:
+        return 0
+    stack = [t.node]
+    while stack:
+        node = <Node>stack.pop()
+        if node.flags & NODE_RICH:
+            continue
+        track_node(node)
+        for i in range(node.n_edges):
+            edge = edge_of(node, i)
+            if isinstance(edge, Node):
+                stack.append(edge)
+    return 0
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class Saved:
+    def __init__(self):
+        raise TypeError("made by the engine")
+
+
+@cython.final
+cdef class Details:
+    def __init__(self):
+        raise TypeError("made by the engine")
+
+
+@cython.final
+@cython.trashcan(True)      # a chain of a million nodes is freed without recursion
+cdef class Node:
+    """One recorded operation: what `grad_fn` returns."""
+
+    def __init__(self):
+        raise TypeError("nodes are made by the engine when an operation is recorded")
+
+    def name(self):
+        """The node's name, PyTorch's where it has one."""
+        name = self.rule.node_name
+        if callable(name):
+            name = name(self.args if self.args is not None else self.rule.op.defaults, self._scalars())
+        return name
+
+    def _scalars(self):
+        """For each parameter, whether a Python scalar was given."""
+        mask = self.details.scalar_mask if self.details is not None else 0
+        return tuple(bool(mask >> i & 1) for i in range(self.rule.op.n_params))
+
+    @property
+    def next_functions(self):
+        """Pairs (node, output number), one per array input; (None, 0) where no gradient is needed."""
+        cdef int i
+        pairs = []
+        for i in range(self.n_edges):
+            edge = edge_of(self, i)
+            pairs.append((accumulator_of(<Tensor>edge), 0) if isinstance(edge, Tensor) else (edge, number_of(self, i) if edge is not None else 0))
+        return tuple(pairs)
+
+    @property
+    def metadata(self):
+        """A dictionary for the user."""
+        details = details_of(self)
+        if details.metadata is None:
+            details.metadata = {}
+            track_node(self)
+        return details.metadata
+
+    @property
+    def requires_grad(self):
+        """Always True."""
+        return True
+
+    @property
+    def variable(self):
+        """The leaf of an AccumulateGrad node."""
+        if self.details is None or self.details.variable is None:
+            raise AttributeError(f"{self.name()} has no attribute 'variable'")
+        return self.details.variable()
+
+    def _sequence_nr(self):
+        """Position in the order of creation."""
+        return self.sequence
+
+    def __repr__(self):
+        return f"<{self.name()} object at {id(self):#x}>"
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError("graph nodes cannot be pickled or copied: save the tensor's values instead")
+
+
+cdef Rule accumulate_rule = None
+
+
+cdef Node accumulator_of(Tensor leaf):
+    """The AccumulateGrad node of a leaf; made when somebody looks at it."""
+    global accumulate_rule
+    cdef GradState state = grad_state(leaf)
+    if accumulate_rule is None:
+        accumulate_rule = Rule(op_copy, "leaf", (), node_name="torch::autograd::AccumulateGrad")
+    if state.accumulator is None:
+        state.accumulator = new_node(accumulate_rule, leaf.backend)
+        details_of(state.accumulator).variable = weakref.ref(leaf)
+    return state.accumulator

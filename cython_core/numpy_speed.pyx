@@ -1,0 +1,222 @@
+"""Short cuts for NumPy arrays that its C API makes cheap; installed into a Backend's `speed`. Everything works without this file.
+
+It must not know ops, rules, tensors or the graph. Small contiguous float arrays are computed by the loops here: a ufunc call costs more than
+the arithmetic. Floating-point warnings: `forward` checks the processor's flags and leaves the work to NumPy if one would be due; products and
+sums of gradients never warn.
+"""
+cimport numpy as cnp
+from agrad.cython_core.engine cimport Backend
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+
+import numpy as np
+
+cnp.import_array()
+
+cdef extern from "fenv.h":
+    int feclearexcept(int)
+    int fetestexcept(int)
+    int FE_DIVBYZERO
+    int FE_OVERFLOW
+    int FE_UNDERFLOW
+    int FE_INVALID
+
+cdef extern from *:
+    """
+    #include <numpy/arrayobject.h>
+    #include <numpy/arrayscalars.h>
+    #define LIMIT 4096   /* elements; beyond, NumPy's own loops win */
+
+    static int plain_float(PyObject* a) {   /* C-contiguous, aligned, native float32 or float64 array: its type number, else 0 */
+        PyArrayObject* x;
+        int t;
+        if (!PyArray_CheckExact(a)) return 0;
+        x = (PyArrayObject*)a;
+        t = PyArray_DESCR(x)->type_num;
+        if (t != NPY_DOUBLE && t != NPY_FLOAT) return 0;
+        if (!PyArray_IS_C_CONTIGUOUS(x) || !PyArray_ISALIGNED(x) || !PyArray_ISNOTSWAPPED(x)) return 0;
+        return t;
+    }
+    static int same_shape(PyArrayObject* a, PyArrayObject* b) {
+        int i, n = PyArray_NDIM(a);
+        if (n != PyArray_NDIM(b)) return 0;
+        for (i = 0; i < n; i++) if (PyArray_DIM(a, i) != PyArray_DIM(b, i)) return 0;
+        return 1;
+    }
+    static int same_array_meta(PyObject* a, PyObject* b) {
+        if (Py_TYPE(a) == &PyDoubleArrType_Type && Py_TYPE(b) == &PyDoubleArrType_Type) return 1;
+        if (PyArray_Check(a) && PyArray_Check(b)) {
+            PyArrayObject *x = (PyArrayObject*)a, *y = (PyArrayObject*)b;
+            return same_shape(x, y) && (PyArray_DESCR(x) == PyArray_DESCR(y) || PyArray_EquivTypes(PyArray_DESCR(x), PyArray_DESCR(y)));
+        }
+        if (PyArray_CheckScalar(a) && PyArray_Check(b)) { PyObject* c = a; a = b; b = c; }
+        if (PyArray_Check(a) && PyArray_IsScalar(b, Generic)) {   /* a scalar stands for a 0-d array */
+            PyArray_Descr* d;
+            int same;
+            if (PyArray_NDIM((PyArrayObject*)a) != 0) return 0;
+            d = PyArray_DescrFromScalar(b);
+            same = PyArray_EquivTypes(PyArray_DESCR((PyArrayObject*)a), d);
+            Py_DECREF(d);
+            return same;
+        }
+        if (PyArray_IsScalar(a, Generic) && PyArray_IsScalar(b, Generic)) return Py_TYPE(a) == Py_TYPE(b);
+        return 0;
+    }
+    static PyObject* empty_like(PyArrayObject* a) {
+        return PyArray_SimpleNew(PyArray_NDIM(a), PyArray_DIMS(a), PyArray_DESCR(a)->type_num);
+    }
+    static int may_overwrite(PyObject* a) {
+        return Py_REFCNT(a) == 1 && PyArray_BASE((PyArrayObject*)a) == NULL && PyArray_ISWRITEABLE((PyArrayObject*)a);
+    }
+    #define LOOP(OP) \\
+        if (t == NPY_DOUBLE) { double *p = (double*)PyArray_DATA(out), *q = (double*)PyArray_DATA(x), *r = (double*)PyArray_DATA(y); \\
+            for (i = 0; i < n; i++) p[i] = q[i] OP r[i]; } \\
+        else { float *p = (float*)PyArray_DATA(out), *q = (float*)PyArray_DATA(x), *r = (float*)PyArray_DATA(y); \\
+            for (i = 0; i < n; i++) p[i] = q[i] OP r[i]; }
+    #define LOOP_SCALAR(OP, LEFT, RIGHT) \\
+        if (t == NPY_DOUBLE) { double *p = (double*)PyArray_DATA(out), *q = (double*)PyArray_DATA(x); \\
+            for (i = 0; i < n; i++) p[i] = (LEFT) OP (RIGHT); } \\
+        else { float *p = (float*)PyArray_DATA(out), *q = (float*)PyArray_DATA(x); float c = (float)s; \\
+            for (i = 0; i < n; i++) p[i] = (LEFT) OP (RIGHT); }
+    static void loop(int code, int t, npy_intp n, PyArrayObject* out, PyArrayObject* x, PyArrayObject* y) {
+        npy_intp i;
+        switch (code) {
+            case 1: LOOP(+) break;
+            case 2: LOOP(-) break;
+            case 3: LOOP(*) break;
+            case 4: LOOP(/) break;
+        }
+    }
+    /* a (op) b for equal-shaped small plain arrays; NULL without error: not handled */
+    static PyObject* small(int code, PyObject* a, PyObject* b, int spare) {
+        int t = plain_float(a);
+        PyArrayObject *x = (PyArrayObject*)a, *y = (PyArrayObject*)b, *out;
+        npy_intp n;
+        if (!t || plain_float(b) != t || !same_shape(x, y)) return NULL;
+        n = PyArray_SIZE(x);
+        if (n > LIMIT) return NULL;
+        if ((spare & 1) && may_overwrite(a)) { out = x; Py_INCREF(out); }
+        else if ((spare & 2) && may_overwrite(b)) { out = y; Py_INCREF(out); }
+        else { out = (PyArrayObject*)empty_like(x); if (out == NULL) return NULL; }
+        loop(code, t, n, out, x, y);
+        return (PyObject*)out;
+    }
+    static PyObject* double_scalar(double value) {
+        PyObject* s = PyArrayScalar_New(Double);
+        if (s != NULL) PyArrayScalar_ASSIGN(s, Double, value);
+        return s;
+    }
+    static int read_scalar(PyObject* a, double* value) {    /* Python float or np.float64 */
+        if (Py_TYPE(a) == &PyDoubleArrType_Type) { *value = PyArrayScalar_VAL(a, Double); return 2; }
+        if (PyFloat_CheckExact(a)) { *value = PyFloat_AS_DOUBLE(a); return 1; }
+        return 0;
+    }
+    static double compute(int code, double p, double q) {
+        return code == 1 ? p + q : code == 2 ? p - q : code == 3 ? p * q : p / q;
+    }
+    /* two scalars of which one at least is np.float64 */
+    static PyObject* scalars(int code, PyObject* a, PyObject* b) {
+        double p, q;
+        int i = read_scalar(a, &p), j = i ? read_scalar(b, &q) : 0;
+        if (!i || !j || (i == 1 && j == 1)) return NULL;
+        return double_scalar(compute(code, p, q));
+    }
+    static int add_small(PyObject* a, PyObject* b) {
+        int t = plain_float(a);
+        PyArrayObject *x = (PyArrayObject*)a, *y = (PyArrayObject*)b;
+        npy_intp n;
+        if (!t || plain_float(b) != t || !same_shape(x, y) || !PyArray_ISWRITEABLE(x)) return 0;
+        n = PyArray_SIZE(x);
+        if (n > LIMIT) return 0;
+        loop(1, t, n, x, x, y);
+        return 1;
+    }
+    static int owns(PyObject* a) {
+        return PyArray_CheckExact(a) && may_overwrite(a) && PyArray_CHKFLAGS((PyArrayObject*)a, NPY_ARRAY_OWNDATA);
+    }
+    static int bounds_overlap(PyObject* a, PyObject* b) {
+        PyArrayObject *x = (PyArrayObject*)a, *y = (PyArrayObject*)b;
+        char *lo1, *hi1, *lo2, *hi2;
+        int i;
+        if (!PyArray_Check(a) || !PyArray_Check(b)) return 0;
+        lo1 = hi1 = PyArray_BYTES(x); lo2 = hi2 = PyArray_BYTES(y);
+        if (PyArray_SIZE(x) == 0 || PyArray_SIZE(y) == 0) return 1;     /* nothing to share: a view like any other */
+        for (i = 0; i < PyArray_NDIM(x); i++) {
+            npy_intp s = PyArray_STRIDE(x, i) * (PyArray_DIM(x, i) - 1);
+            if (s > 0) hi1 += s; else lo1 += s;
+        }
+        for (i = 0; i < PyArray_NDIM(y); i++) {
+            npy_intp s = PyArray_STRIDE(y, i) * (PyArray_DIM(y, i) - 1);
+            if (s > 0) hi2 += s; else lo2 += s;
+        }
+        hi1 += PyArray_ITEMSIZE(x); hi2 += PyArray_ITEMSIZE(y);
+        return lo1 < hi2 && lo2 < hi1;
+    }
+    """
+    int same_array_meta(PyObject*, PyObject*) noexcept
+    PyObject* small(int code, PyObject* a, PyObject* b, int spare)
+    PyObject* scalars(int code, PyObject* a, PyObject* b)
+    int add_small(PyObject* a, PyObject* b) noexcept
+    int owns(PyObject* a) noexcept
+    int bounds_overlap(PyObject* a, PyObject* b) noexcept
+    int may_overwrite(PyObject* a) noexcept
+    int plain_float(PyObject* a) noexcept
+
+cdef object multiply_ufunc = np.multiply
+cdef object add_ufunc = np.add
+
+
+cdef int same(PyObject* a, PyObject* b) noexcept:
+    return same_array_meta(a, b)
+
+
+cdef PyObject* multiply(PyObject* a, PyObject* b, int spare):
+    """g * d, into one of the two where it is spare."""
+    cdef PyObject* out = small(3, a, b, spare)
+    if out == NULL:
+        out = scalars(3, a, b)
+    return out
+
+
+cdef PyObject* forward(int code, PyObject* a, PyObject* b):
+    """The forward value of + - * / for small arrays; NumPy's ufunc takes over where a floating-point warning is due."""
+    cdef PyObject* out
+    feclearexcept(FE_DIVBYZERO | FE_OVERFLOW | FE_INVALID)
+    out = small(code, a, b, 0)
+    if out == NULL:
+        out = scalars(code, a, b)
+    if out != NULL and fetestexcept(FE_DIVBYZERO | FE_OVERFLOW | FE_INVALID):
+        drop = <object>out
+        out = NULL
+        forget(drop)
+    return out
+
+
+cdef extern from "Python.h":
+    void Py_DECREF(PyObject*)
+
+cdef inline void forget(object o):
+    Py_DECREF(<PyObject*>o)
+
+
+cdef int add_into(PyObject* a, PyObject* b) except -1:
+    """a += b."""
+    return add_small(a, b)
+
+
+cdef int fresh(PyObject* a) noexcept:
+    return owns(a)
+
+
+cdef int shares(PyObject* a, PyObject* b) noexcept:
+    return bounds_overlap(a, b)
+
+
+def install(Backend backend not None):
+    """Give a backend of NumPy arrays the short cuts."""
+    backend.speed.same = same
+    backend.speed.multiply = multiply
+    backend.speed.add_into = add_into
+    backend.speed.fresh = fresh
+    backend.speed.shares = shares
+    backend.speed.forward = forward

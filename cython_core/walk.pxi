@@ -1,0 +1,440 @@
+# Plan and walk. The plan is made in C memory and runs no Python, so nothing can change the graph or an index while it is made;
+# the walk then reads like: take the gradient, run the hooks, call the rule, make it fit, accumulate. Note: docs/architecture.md, "The plan".
+
+cdef struct Step:           # one node of the plan
+    PyObject* node          # borrowed: the roots keep the graph alive
+    uint64_t sequence
+    int32_t first_slot      # one slot per output
+    int32_t first_edge      # position of its edges in Walk.edges
+    int32_t closing         # first leaf that is complete after this step, or -1
+    uint8_t needed          # its rule must run
+    uint8_t captured        # one of its outputs was asked for
+
+cdef struct Leaf:
+    PyObject* tensor        # borrowed
+    int32_t slot
+    int32_t last            # last step that feeds it, or -1
+    int32_t next            # next leaf that closes after the same step, or -1
+    uint8_t wanted
+
+
+cdef int by_sequence(const void* a, const void* b) noexcept nogil:
+    cdef uint64_t x = (<Step*>a).sequence, y = (<Step*>b).sequence
+    return (x < y) - (x > y)
+
+
+@cython.final
+cdef class Walk:
+    """One traversal: its plan, its slots, and what was asked for."""
+    cdef Step* steps
+    cdef Leaf* leaves
+    cdef Slot* slots
+    cdef int32_t* edges             # slot that each edge feeds, or -1
+    cdef int n_steps, n_leaves, n_slots, n_edges
+    cdef int room_steps, room_leaves
+    cdef bint retain, create_graph, accumulate
+    cdef int closing_first          # leaves that are roots themselves
+    cdef int32_t* root_slots        # slots of the roots, then of the inputs
+    cdef dict captured              # slot -> gradient
+
+    def __dealloc__(self):
+        cdef int i
+        if self.slots != NULL:
+            for i in range(self.n_slots):
+                drop(&self.slots[i])
+        PyMem_Free(self.steps)
+        PyMem_Free(self.leaves)
+        PyMem_Free(self.slots)
+        PyMem_Free(self.edges)
+        PyMem_Free(self.root_slots)
+
+    # ---- the plan
+
+    cdef int plan(self, tuple roots, tuple inputs) except -1:
+        """Everything that uses `index`: allocates no Python object, so that no other walk can start meanwhile."""
+        cdef Tensor t
+        cdef int i, n = len(roots)
+        for i in range(n):
+            t = <Tensor>roots[i]
+            if t.node is not None:
+                self.collect(t.node)
+            elif not self.has_leaf(t):
+                self.add_leaf(t)
+        self.order()
+        self.lay_out()
+        if inputs is not None:
+            self.prune(inputs)
+        self.note_closings()
+        self.root_slots = <int32_t*>PyMem_Malloc((n + (0 if inputs is None else len(inputs)) + 1) * sizeof(int32_t))
+        if self.root_slots == NULL:
+            raise MemoryError()
+        for i in range(n):
+            self.root_slots[i] = self.slot_of(<Tensor>roots[i])
+        if inputs is not None:
+            for i in range(len(inputs)):
+                self.root_slots[n + i] = self.slot_of(<Tensor>inputs[i])
+        return 0
+
+    cdef inline bint has_node(self, Node node):
+        return node.index < <uint32_t>self.n_steps and self.steps[node.index].node == <PyObject*>node
+
+    cdef inline bint has_leaf(self, Tensor leaf):
+        return leaf.index < <uint32_t>self.n_leaves and self.leaves[leaf.index].tensor == <PyObject*>leaf
+
+    cdef int add_node(self, Node node) except -1:
+        if self.n_steps == self.room_steps:
+            self.room_steps = 2 * self.room_steps + 64
+            grown = PyMem_Realloc(self.steps, self.room_steps * sizeof(Step))
+            if grown == NULL:
+                raise MemoryError()
+            self.steps = <Step*>grown
+        cdef Step* step = &self.steps[self.n_steps]
+        memset(step, 0, sizeof(Step))
+        step.node, step.sequence, step.closing = <PyObject*>node, node.sequence, -1
+        node.index = self.n_steps
+        self.n_steps += 1
+        self.n_edges += node.n_edges
+        return 0
+
+    cdef int add_leaf(self, Tensor leaf) except -1:
+        if self.n_leaves == self.room_leaves:
+            self.room_leaves = 2 * self.room_leaves + 16
+            grown = PyMem_Realloc(self.leaves, self.room_leaves * sizeof(Leaf))
+            if grown == NULL:
+                raise MemoryError()
+            self.leaves = <Leaf*>grown
+        cdef Leaf* entry = &self.leaves[self.n_leaves]
+        entry.tensor, entry.last, entry.next, entry.wanted = <PyObject*>leaf, -1, -1, 1
+        leaf.index = self.n_leaves
+        self.n_leaves += 1
+        return 0
+
+    cdef int collect(self, Node root) except -1:
+        """Add every node and leaf under a root, without recursion: nodes found are their own stack."""
+        cdef int i, position
+        cdef Node node
+        cdef object edge
+        if self.has_node(root):
+            return 0
+        position = self.n_steps
+        self.add_node(root)
+        while position < self.n_steps:
+            node = <Node>self.steps[position].node
+            for i in range(node.n_edges):
+                edge = edge_of(node, i)
+                if edge is None:
+                    continue
+                if isinstance(edge, Node):
+                    if not self.has_node(<Node>edge):
+                        self.add_node(<Node>edge)
+                elif (<Tensor>edge).flags & TRACKED and not self.has_leaf(<Tensor>edge):
+                    self.add_leaf(<Tensor>edge)
+            position += 1
+        return 0
+
+    cdef int order(self) except -1:
+        """Sort the steps by creation, latest first; chains are found in that order."""
+        cdef int i
+        for i in range(1, self.n_steps):
+            if self.steps[i - 1].sequence < self.steps[i].sequence:
+                qsort(self.steps, self.n_steps, sizeof(Step), by_sequence)
+                break
+        for i in range(self.n_steps):
+            (<Node>self.steps[i].node).index = i
+        return 0
+
+    cdef int lay_out(self) except -1:
+        """Give every output and leaf a slot, and every edge the number of the slot that it feeds."""
+        cdef int i, k, n = 0
+        cdef Node node
+        cdef Step* step
+        cdef object edge
+        for i in range(self.n_steps):
+            node = <Node>self.steps[i].node
+            self.steps[i].first_slot = self.n_slots
+            self.n_slots += 1 if node.details is None else node.details.n_outputs
+        for i in range(self.n_leaves):
+            self.leaves[i].slot = self.n_slots + i
+        self.n_slots += self.n_leaves
+        self.slots = <Slot*>PyMem_Malloc((self.n_slots + 1) * sizeof(Slot))
+        self.edges = <int32_t*>PyMem_Malloc((self.n_edges + 1) * sizeof(int32_t))
+        if self.slots == NULL or self.edges == NULL:
+            self.n_slots = 0 if self.slots == NULL else self.n_slots
+            raise MemoryError()
+        memset(self.slots, 0, (self.n_slots + 1) * sizeof(Slot))
+        for i in range(self.n_steps):
+            step = &self.steps[i]
+            step.first_edge, step.needed = n, 1
+            node = <Node>step.node
+            for k in range(node.n_edges):
+                edge = edge_of(node, k)
+                self.edges[n] = -1
+                if edge is None:
+                    pass
+                elif isinstance(edge, Node):
+                    self.edges[n] = self.steps[(<Node>edge).index].first_slot + number_of(node, k)
+                elif (<Tensor>edge).flags & TRACKED and self.has_leaf(<Tensor>edge):
+                    self.edges[n] = self.leaves[(<Tensor>edge).index].slot
+                    self.leaves[(<Tensor>edge).index].last = i
+                n += 1
+        return 0
+
+    cdef int slot_of(self, Tensor t) except -2:
+        """The slot of a tensor's gradient, -1 if the roots do not depend on it."""
+        if t.node is not None:
+            return self.steps[t.node.index].first_slot + t.number if self.has_node(t.node) else -1
+        return self.leaves[t.index].slot if self.has_leaf(t) else -1
+
+    cdef int prune(self, tuple inputs) except -1:
+        """Keep only what leads to the inputs."""
+        cdef int i, k
+        cdef Tensor t
+        cdef Node node
+        cdef Step* step
+        cdef object edge
+        for i in range(self.n_leaves):
+            self.leaves[i].wanted = 0
+        for i in range(len(inputs)):
+            t = <Tensor>inputs[i]
+            if t.node is None:
+                if self.has_leaf(t):
+                    self.leaves[t.index].wanted = 1
+            elif self.has_node(t.node):
+                self.steps[t.node.index].captured = 1
+                self.slots[self.slot_of(t)].captured = 1
+        for i in range(self.n_steps - 1, -1, -1):
+            step = &self.steps[i]
+            node = <Node>step.node
+            step.needed = 0
+            for k in range(node.n_edges):
+                edge = edge_of(node, k)
+                if self.edges[step.first_edge + k] < 0:
+                    continue
+                if (self.steps[(<Node>edge).index].needed or self.slots[self.edges[step.first_edge + k]].captured if isinstance(edge, Node)
+                        else self.leaves[(<Tensor>edge).index].wanted):
+                    step.needed = 1
+                else:
+                    self.edges[step.first_edge + k] = -1
+        return 0
+
+    cdef int note_closings(self) except -1:
+        """List, for every step, the leaves that are complete after it."""
+        cdef int i
+        cdef Leaf* leaf
+        self.closing_first = -1
+        for i in range(self.n_leaves - 1, -1, -1):
+            leaf = &self.leaves[i]
+            if leaf.last < 0:
+                leaf.next, self.closing_first = self.closing_first, i
+            else:
+                leaf.next, self.steps[leaf.last].closing = self.steps[leaf.last].closing, i
+        return 0
+
+    # ---- the walk
+
+    cdef int run(self) except -1:
+        """Latest node first; a leaf is complete right after the last node that feeds it."""
+        cdef int i
+        self.close_leaves(self.closing_first)
+        for i in range(self.n_steps):
+            if self.steps[i].needed or self.steps[i].captured:
+                self.run_step(&self.steps[i])
+            if self.steps[i].closing >= 0:
+                self.close_leaves(self.steps[i].closing)
+            if i & 1023 == 1023:
+                PyErr_CheckSignals()
+        return 0
+
+    cdef int run_step(self, Step* step) except -1:
+        cdef Node node = <Node>step.node
+        cdef bint owned = False
+        cdef object g
+        if node.details is not None and node.details.n_outputs > 1:
+            g = self.take_outputs(node, step)
+        else:
+            g = take(&self.slots[step.first_slot], node.backend, &owned)
+            if g is not None and (node.flags & HOOKED or step.captured):
+                g, owned = self.show(node, 0, step.first_slot, g), False
+        if g is None or not step.needed:
+            return 0
+        if self.create_graph:
+            track_node(node)        # the gradient's graph leads back to this node: a cycle, once .grad holds it
+        if node.rule.joint is not None:
+            self.send_joint(node, step, g)
+        else:
+            self.send(node, step, g, owned)
+        if not self.retain:
+            release(node)
+        return 0
+
+    cdef object take_outputs(self, Node node, Step* step):
+        """The gradients of several outputs, None for those that nobody sent; None if there are none at all."""
+        cdef int k
+        cdef bint owned = False
+        cdef list gs = []
+        for k in range(node.details.n_outputs):
+            g = take(&self.slots[step.first_slot + k], node.backend, &owned)
+            if g is not None and (node.flags & HOOKED or step.captured):
+                g = self.show(node, k, step.first_slot + k, g)
+            gs.append(g)
+        return tuple(gs) if any([g is not None for g in gs]) else None
+
+    cdef object show(self, Node node, int number, int slot, object g):
+        """Hooks, `.grad` of tensors that retain it, and captures see a complete gradient."""
+        if node.details is not None:
+            if node.details.hooks is not None and node.details.hooks.get(number):
+                g = run_hooks(node.backend, node.details.hooks[number], g)
+            if node.details.retained is not None and number in node.details.retained:
+                retain_gradient(<GradState>node.details.retained[number], node.backend, g)
+        if self.slots[slot].captured:
+            self.captured[slot] = g
+        return g
+
+    cdef int send(self, Node node, Step* step, object g, bint owned) except -1:
+        """One formula per operand that needs its gradient."""
+        cdef Rule rule = node.rule
+        cdef int k, slot
+        cdef bint tensors, last, spare, new
+        cdef object r, of
+        tensors = isinstance(g, Tensor) or (type(g) is tuple and self.create_graph)
+        of = g if type(g) is not tuple else None
+        for k in range(node.n_edges):
+            slot = self.edges[step.first_edge + k]
+            if slot < 0:
+                continue
+            if rule.partial:
+                last = k + 1 == node.n_edges or self.edges[step.first_edge + k + 1] < 0
+                spare = owned and last and Py_REFCNT(<PyObject*>g) == 1
+                r = partial_product(node, <Formula>rule.formulas[k], g, tensors, spare)
+                new = owned and node.backend.counts_references if r is g else True
+            else:
+                r = call_formula(node, <Formula>rule.formulas[k], g, tensors, None)
+                new = False
+            self.deliver(node, k, slot, r, of, tensors, new)
+        return 0
+
+    cdef int send_joint(self, Node node, Step* step, object g) except -1:
+        """One formula for all operands."""
+        cdef int k, slot
+        cdef bint tensors = isinstance(g, Tensor) or (type(g) is tuple and self.create_graph)
+        needs = tuple([self.edges[step.first_edge + k] >= 0 for k in range(node.n_edges)])
+        results = call_formula(node, node.rule.joint, g, tensors, needs)
+        if type(results) not in (tuple, list):
+            results = (results,)
+        if len(results) != node.n_edges:
+            raise RuntimeError(f"{label_of(node, 0)} returned an incorrect number of gradients (expected {node.n_edges}, got {len(results)})")
+        for k in range(node.n_edges):
+            slot = self.edges[step.first_edge + k]
+            if slot >= 0:
+                self.deliver(node, k, slot, results[k], g if type(g) is not tuple else None, tensors, False)
+        return 0
+
+    cdef int deliver(self, Node node, int k, int slot, object r, object g, bint tensors, bint new) except -1:
+        """Check a formula's result, make it fit, and add it to its slot."""
+        if r is None:
+            return 0
+        if type(r) is Entry:
+            return add_entry(&self.slots[slot], <Entry>r)
+        if node.rule.crosses:
+            edge = edge_of(node, k)
+            return add_to_slot(&self.slots[slot], (<Tensor>edge).backend if isinstance(edge, Tensor) else (<Node>edge).backend, r, False)
+        if not tensors and not new and r is not g:
+            new = node.backend.speed.fresh(<PyObject*>r) if node.backend.speed.fresh != NULL else node.backend.is_fresh(r)
+        fitted = fit(node, k, r, g, tensors)
+        return add_to_slot(&self.slots[slot], node.backend, fitted, new or (fitted is not r and not tensors))
+
+    cdef int close_leaves(self, int i) except -1:
+        while i >= 0:
+            if self.leaves[i].wanted:
+                self.close_leaf(<Tensor>self.leaves[i].tensor, self.leaves[i].slot)
+            i = self.leaves[i].next
+        return 0
+
+    cdef int close_leaf(self, Tensor leaf, int slot) except -1:
+        """All of a leaf's gradient is there: hooks, then `.grad` or the caller."""
+        cdef bint owned = False
+        g = take(&self.slots[slot], leaf.backend, &owned)
+        if g is None:
+            return 0
+        state = grad_state(leaf)
+        if state.hooks:
+            g, owned = run_hooks(leaf.backend, state.hooks, g), False
+        if self.accumulate:
+            store_gradient(state, leaf.backend, g, owned)
+        else:
+            self.captured[slot] = g
+        return 0
+
+
+cdef int retain_gradient(GradState state, Backend backend, object g) except -1:
+    """`.grad` of a result: a new object at every walk."""
+    cdef Tensor held = <Tensor>state.grad
+    if isinstance(g, Tensor):
+        state.grad = g if held is None else binary(op_add, held, g)
+    else:
+        state.grad = wrap(backend, backend.copy(g) if held is None else add_raw(backend, held.raw, g))
+    return 0
+
+
+cdef int release(Node node) except -1:
+    """Drop the saved values of a node that has run."""
+    if node.saved_mask:
+        node.saved_mask = 0
+        node.flags |= FREED
+        node.saved0 = node.saved1 = None
+        node.cell0 = node.cell1 = None
+        if node.details is not None:
+            node.details.saved = None
+    return 0
+
+
+def run_backward(tuple roots not None, tuple grads not None, bint retain_graph, bint create_graph, inputs, bint accumulate):
+    """Walk the graph under `roots` once.
+
+    Parameters
+    ----------
+    roots, grads : tuple of Tensor
+        Where to start, and with which cotangents.
+    retain_graph, create_graph : bool
+        Keep saved values; record the walk itself.
+    inputs : tuple of Tensor or None
+        Restrict the walk to what leads to these.
+    accumulate : bool
+        Store gradients of leaves in `.grad`; otherwise return those of `inputs`.
+
+    Returns
+    -------
+    list of Tensor or None
+        Gradients of `inputs`, None where the roots do not depend on one. Empty without inputs.
+    """
+    cdef Walk walk = Walk.__new__(Walk)
+    cdef Tensor root, t
+    cdef Mode before = current_mode()
+    cdef int i, slot
+    walk.retain, walk.create_graph, walk.accumulate, walk.captured = retain_graph, create_graph, accumulate, {}
+    for root in roots:
+        synchronise(root)
+    for t in inputs or ():
+        synchronise(t)
+    walk.plan(roots, inputs)
+    for i in range(len(roots)):
+        root = <Tensor>roots[i]
+        slot = walk.root_slots[i]
+        if slot >= 0:
+            add_to_slot(&walk.slots[slot], root.backend, grads[i] if create_graph else (<Tensor>grads[i]).raw, False)
+    quiet = (<Tensor>roots[0]).backend.quiet() if roots else None
+    set_mode(before.replace(grad=create_graph, inference=False))
+    try:
+        if quiet is None:
+            walk.run()
+        else:
+            with quiet:
+                walk.run()
+    finally:
+        set_mode(before)
+    results = []
+    for i in range(0 if inputs is None else len(inputs)):
+        g = walk.captured.get(walk.root_slots[len(roots) + i])
+        t = <Tensor>inputs[i]
+        results.append(g if g is None or isinstance(g, Tensor) else wrap(t.backend, g))
+    return results
