@@ -122,9 +122,7 @@ cdef str freed_message(Node node):
 
 cdef object like_value(Node node, int parameter, bint tensors):
     """Shape and dtype of an array parameter; a tuple for a variadic one."""
-    cdef Like like = None
     cdef int k
-    likes = node.likes
     if node.rule.op.kinds[parameter] == ARRAYS:
         return tuple([like_in_world(like_of_edge(node, k), tensors) for k in range(node.n_edges)])
     k = rank_of(node.rule.op, parameter)
@@ -226,7 +224,7 @@ cdef object fit(Node node, int k, object r, object g, bint tensors):
     raw = (<Tensor>r).raw if tensors and isinstance(r, Tensor) else r
     if not (isinstance(r, Tensor) if tensors else is_array(backend, r)):
         raise TypeError(f"{label_of(node, k)} returned {type(r).__name__}, expected {'a Tensor' if tensors else f'an array of {backend.name}'}")
-    like = likes if isinstance(likes, Like) else <Like?>(<tuple>likes)[k] if likes is not None else None
+    like = likes if isinstance(likes, Like) else <Like>(<tuple>likes)[k] if likes is not None else None
     if like is None:
         edge = edge_of(node, k)
         if isinstance(edge, Tensor):

@@ -458,7 +458,7 @@ cdef class Tensor:
             self.flags |= RICH      # an attribute may close a reference cycle
             if isinstance(value, Tensor):
                 track_graph(<Tensor>value)
-        object.__setattr__(self, name, value)
+        PyObject_GenericSetAttr(self, name, value)
 
     # ---- numbers
 

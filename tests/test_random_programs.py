@@ -75,8 +75,11 @@ def concat(xs, axis):
 # ---- one operation, in both engines
 
 
-def number(x):
-    return x if isinstance(x, naive.Tensor) else naive.Tensor(x)
+number = naive.Tensor
+
+
+def copied(x):
+    return naive.add(x, number(0.0))
 
 
 UNARY = {  # name -> (on agrad, on the naive engine)
@@ -85,16 +88,16 @@ UNARY = {  # name -> (on agrad, on the naive engine)
     "exp": (lambda x: agrad.exp(x), exp),
     "neg": (lambda x: -x, lambda x: naive.mul(MINUS, x)),
     "square": (lambda x: x * x, lambda x: naive.mul(x, x)),
-    "clone": (lambda x: x.clone(), lambda x: naive.add(x, naive.Tensor(0.0))),
+    "clone": (lambda x: x.clone(), copied),
 }
 BINARY = {
     "add": (lambda x, y: x + y, naive.add),
-    "sub": (lambda x, y: x - y, lambda x, y: sub(number(x), y)),
+    "sub": (lambda x, y: x - y, sub),
     "mul": (lambda x, y: x * y, naive.mul),
     # Hidden operands and result: what a quotient saves is the rule's own affair.
     "div": (
         lambda x, y: (x + 0) / (agrad.sin(y + 0) + 1.5) + 0,
-        lambda x, y: naive.mul(naive.add(x, number(0)), reciprocal(naive.add(sin(naive.add(y, number(0))), number(1.5)))),
+        lambda x, y: naive.mul(copied(x), reciprocal(naive.add(sin(copied(y)), number(1.5)))),
     ),
 }
 SHAPES = [(), (3,), (1, 3), (2, 3), (2, 1), (3, 3)]
@@ -126,7 +129,7 @@ class Programs(RuleBasedStateMachine):
         self.start_over()
 
     def start_over(self):
-        self.pairs, self.hooked, self.retains, self.sound = [], set(), False, True
+        self.pairs, self.retains, self.sound = [], False, True
         self.new((3,), OFF)
         for shape in [(3,), (2, 3)]:
             a, n = self.new(shape, ON)
@@ -229,15 +232,13 @@ class Programs(RuleBasedStateMachine):
         a, n = self.pick(age)
         self.keep(a.detach(), n.detach())
 
-    def may_be_written(self, n, recording, operand=None):
-        """Rejected writes are tested elsewhere; what hooks of an overwritten view see is not specified."""
+    def may_be_written(self, n, recording, operand):
+        """Neither a leaf, nor from memory that overlaps: rejected writes are tested elsewhere."""
         if recording and n.root.own_edge is n.root:
             return False
-        if operand is not None and operand.cell is n.cell and operand is not n:
-            return False
-        return n.root is n or not self.hooked & {id(m) for _, m in self.pairs if m.root is n.root}
+        return operand is None or operand is n or operand.cell is not n.cell
 
-    def write(self, a, n, change_agrad, change_naive, operand=None, recording=ON):
+    def write(self, a, n, change_agrad, change_naive, operand, recording):
         if not self.may_be_written(n, recording, operand):
             return
         with agrad.set_grad_enabled(recording), naive.recording(recording):
@@ -249,16 +250,15 @@ class Programs(RuleBasedStateMachine):
     @rule(age=which, value=values, multiply=st.booleans(), recording=mostly_on)
     def write_with_a_number(self, age, value, multiply, recording):
         a, n = self.pick(age)
-        if multiply:
-            self.write(a, n, lambda a: a.mul_(value), lambda n: naive.mul(n, number(value), in_place=True), None, recording)
-        else:
-            self.write(a, n, lambda a: a.add_(value), lambda n: naive.add(n, number(value)), None, recording)
+        self.write_in_place(a, n, value, number(value), multiply, recording)
 
     @rule(age=which, other=which, multiply=st.booleans(), recording=mostly_on)
     def write_with_a_tensor(self, age, other, multiply, recording):
         (a, n), (b, m) = self.pick(age), self.pick(other)
-        if not fits(n.shape, m.shape):
-            return
+        if fits(n.shape, m.shape):
+            self.write_in_place(a, n, b, m, multiply, recording)
+
+    def write_in_place(self, a, n, b, m, multiply, recording):
         if multiply:
             self.write(a, n, lambda a: a.mul_(b), lambda n: naive.mul(n, m, in_place=True), m, recording)
         else:
@@ -285,10 +285,9 @@ class Programs(RuleBasedStateMachine):
     @rule(age=which, factor=values)
     def hook(self, age, factor):
         a, n = self.pick(age)
-        if n.edge() is not None:
+        if n.edge() is not None and n.root is n:  # a view's node may be passed by, so its hooks are not specified
             a.register_hook(lambda g: g * factor)
-            n.edge().hooks.append(lambda g: naive.mul(g, naive.Tensor(factor)))
-            self.hooked.add(id(n))
+            n.edge().hooks.append(lambda g: naive.mul(g, number(factor)))
 
     @rule(age=which)
     def retain(self, age):
@@ -333,9 +332,7 @@ class Programs(RuleBasedStateMachine):
         if n.edge() is None or m.edge() is None or m.root is not m:
             return
         cotangent = self.random.normal(size=n.shape)
-        expected = self.outcome(
-            lambda: naive.walk(n, naive.Tensor(cotangent), m.edge(), True, self.overwriting_raises)
-        )
+        expected = self.outcome(lambda: naive.walk(n, naive.Tensor(cotangent), m.edge(), True, self.overwriting_raises))
         found = self.outcome(
             lambda: agrad.autograd.grad(a, b, agrad.tensor(cotangent), create_graph=True, allow_unused=True)
         )
@@ -356,7 +353,8 @@ class Programs(RuleBasedStateMachine):
         except naive.Overwritten as error:
             return error
         except RuntimeError as error:
-            assert "modified by an inplace operation" in str(error)
+            if "modified by an inplace operation" not in str(error):
+                raise
             return error
 
     def raised_alike(self, found, expected):
