@@ -9,7 +9,7 @@ from typing import Any as _Any
 
 from agrad import dtypes as _dtypes
 from agrad import standard as _standard
-from agrad._version import __version__
+from agrad._version import __version__ as __version__
 from agrad.cython_core import engine as _engine
 from agrad.cython_core.engine import Tensor, is_grad_enabled, is_inference_mode_enabled
 
@@ -27,7 +27,8 @@ from agrad import autograd, backends, configuration, namespaces, rules  # noqa: 
 from agrad.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402
 from agrad.comparison import allclose, is_tensor, isclose  # noqa: E402
 from agrad.creation import CREATION as _CREATION  # noqa: E402
-from agrad.creation import as_tensor, asarray, creation_function, from_numpy, tensor  # noqa: E402
+from agrad.creation import as_tensor, creation_function, from_numpy, tensor  # noqa: E402
+from agrad.creation import asarray as asarray  # noqa: E402
 from agrad.defaults import (  # noqa: E402
     get_default_backend,
     get_default_device,
@@ -41,7 +42,7 @@ from agrad.methods import install as _install  # noqa: E402
 from agrad.printing import get_printoptions, printoptions, set_printoptions  # noqa: E402
 from agrad.random import manual_seed, rand, rand_like, randn, randn_like  # noqa: E402
 from agrad.spellings import ALIASES as _ALIASES  # noqa: E402
-from agrad.spellings import squeeze  # noqa: E402
+from agrad.spellings import squeeze as squeeze  # noqa: E402
 
 _install()
 _engine.install_policy(lambda: configuration.lookup("on_saved_write").value)
@@ -53,11 +54,42 @@ globals().update(_standard.CONSTANTS)
 
 __array_api_version__ = _standard.VERSION
 __all__ = [
-    *(name for name in _standard.CHAPTERS for name in _standard.CHAPTERS[name] if name not in _standard.ENGINE_OPS), *_ALIASES, *_dtypes.DTYPES,
-    *_standard.CONSTANTS, "Tensor", "allclose", "as_tensor", "autograd", "backends", "enable_grad", "from_numpy", "get_default_backend",
-    "get_default_device", "get_default_dtype", "get_printoptions", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "is_tensor",
-    "isclose", "manual_seed", "namespaces", "no_grad", "printoptions", "rand", "rand_like", "randn", "randn_like", "rules", "set_default_backend",
-    "set_default_device", "set_default_dtype", "set_grad_enabled", "set_printoptions", "tensor", "use_backend",
+    *(name for names in _standard.CHAPTERS.values() for name in names if name not in _standard.ENGINE_OPS),
+    *_ALIASES,
+    *_dtypes.DTYPES,
+    *_standard.CONSTANTS,
+    "Tensor",
+    "allclose",
+    "as_tensor",
+    "autograd",
+    "backends",
+    "enable_grad",
+    "from_numpy",
+    "get_default_backend",
+    "get_default_device",
+    "get_default_dtype",
+    "get_printoptions",
+    "inference_mode",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "is_tensor",
+    "isclose",
+    "manual_seed",
+    "namespaces",
+    "no_grad",
+    "printoptions",
+    "rand",
+    "rand_like",
+    "randn",
+    "randn_like",
+    "rules",
+    "set_default_backend",
+    "set_default_device",
+    "set_default_dtype",
+    "set_grad_enabled",
+    "set_printoptions",
+    "tensor",
+    "use_backend",
 ]
 
 

@@ -34,7 +34,8 @@ def isclose(input: Tensor, other: Any, rtol: float = 1e-5, atol: float = 1e-8, e
         close = input == other
         if input.dtype.kind in ("real", "complex") or other.dtype.kind in ("real", "complex"):
             finite = call("isfinite", other)
-            near = call("abs", input - call("where", finite, other, call("zeros_like", other))) <= atol + rtol * call("abs", other)
+            distance = call("abs", input - call("where", finite, other, call("zeros_like", other)))
+            near = distance <= atol + rtol * call("abs", other)
             close = call("logical_or", close, call("logical_and", near, finite))
             if equal_nan:
                 close = call("logical_or", close, call("logical_and", call("isnan", input), call("isnan", other)))

@@ -1,6 +1,7 @@
-"""Making tensors: the standard's creation functions with PyTorch's call forms (`ones(2, 2)`, `requires_grad=True`), and conversion of data.
+"""Making tensors: the standard's creation functions with PyTorch's call forms, and conversion of data.
 
-A function of this file works for the default backend, or for a given one: facades bind theirs. Must know no rule.
+The forms are `ones(2, 2)` and `requires_grad=True`. A function of this file works for the default backend, or for a
+given one: facades bind theirs. Must know no rule.
 """
 
 import functools
@@ -20,8 +21,8 @@ __all__ = ["CREATION", "as_tensor", "asarray", "convert", "creation_function", "
 
 # The standard's functions that make arrays of something else than arrays.
 CREATION = ("arange", "asarray", "empty", "eye", "from_dlpack", "full", "linspace", "ones", "zeros")
-SHAPED = ("empty", "ones", "zeros")                       # ones(2, 3) means ones((2, 3))
-FLOATING = ("empty", "eye", "linspace", "ones", "zeros")    # without a dtype: the default one
+SHAPED = ("empty", "ones", "zeros")  # ones(2, 3) means ones((2, 3))
+FLOATING = ("empty", "eye", "linspace", "ones", "zeros")  # without a dtype: the default one
 
 
 def place(backend: Any, device: Any) -> tuple[Any, Any]:
@@ -31,6 +32,8 @@ def place(backend: Any, device: Any) -> tuple[Any, Any]:
 
 
 # -------------------------------------------------------------------------------------------------------------- data
+
+NO_GRADIENT = "Only Tensors of floating point and complex dtype can require gradients"
 
 
 def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -64,17 +67,23 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     tensor(2., requires_grad=True)
     """
     if isinstance(data, Tensor):
-        warnings.warn("To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
-                      "sourceTensor.detach().clone().requires_grad_(True), rather than agrad.tensor(sourceTensor).", UserWarning, stacklevel=2)
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than agrad.tensor(sourceTensor).",
+            UserWarning,
+            stacklevel=2,
+        )
         with engine_mode(grad=False):
             made = convert(data, dtype=dtype, device=device, copy=True).detach()
         return made.requires_grad_() if requires_grad else made
     made = convert(data, dtype=dtype, device=device, copy=True)
-    return with_grad(made, requires_grad, "Only Tensors of floating point and complex dtype can require gradients")
+    return with_grad(made, requires_grad, NO_GRADIENT)
 
 
-def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of anything: a Tensor comes back as it is, tracked or not; arrays share their memory where that is possible.
+def asarray(
+    obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of anything: a Tensor comes back as it is, tracked or not; arrays share their memory where possible.
 
     Parameters
     ----------
@@ -147,27 +156,33 @@ class engine_mode:
         engine.set_mode(self.before)
 
 
-def convert(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, backend: Any = None) -> Tensor:
+def convert(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, backend: Any = None
+) -> Tensor:
     """A tensor of anything, on a given backend, that of an array, or the default one."""
     if isinstance(obj, Tensor):
         return convert_tensor(obj, dtype, device, copy, backend)
     own = None if isinstance(obj, (np.ndarray, np.generic)) else backends.of(obj)
     if own is not None and (backend is None or backend is own):
         own.reject_tracked(obj)
-        return engine.make_tensor(own, own.convert(obj, None if dtype is None else own.to_dtype(dtype), None if device is None else own.to_device(device), copy))
+        dtype = None if dtype is None else own.to_dtype(dtype)
+        device = None if device is None else own.to_device(device)
+        return engine.make_tensor(own, own.convert(obj, dtype, device, copy))
     if holds_tensors(obj):
         return stack_nested(obj, dtype, device)
     backend, device = place(backend, device)
     values = as_values(obj)
     if dtype is None and not isinstance(obj, (np.ndarray, np.generic)):
         dtype = dtype_of_data(values, obj, backend)
-    raw = backend.from_numpy(values, None if dtype is None else backend.to_dtype(dtype), device, copy if isinstance(obj, np.ndarray) else True)
+    dtype = None if dtype is None else backend.to_dtype(dtype)
+    raw = backend.from_numpy(values, dtype, device, copy if isinstance(obj, np.ndarray) else True)
     return engine.make_tensor(backend, raw)
 
 
 def convert_tensor(t: Tensor, dtype: Any, device: Any, copy: bool | None, backend: Any) -> Tensor:
     """A Tensor in another dtype or place, recorded; itself if nothing changes."""
-    if backend is not None and backend is not t.backend_ or device is not None and t.backend_.to_device(device) != t.device:
+    elsewhere = backend is not None and backend is not t.backend_
+    if elsewhere or (device is not None and t.backend_.to_device(device) != t.device):
         from agrad.transfer import transfer
 
         t, copy = transfer(t, t.backend_ if backend is None else backend, device), False if copy is None else copy
@@ -191,8 +206,14 @@ def holds_tensors(obj: Any) -> bool:
 def stack_nested(obj: Any, dtype: Any, device: Any) -> Tensor:
     """A nested sequence that holds Tensors, stacked; its numbers follow the first Tensor."""
     first = next(flat_tensors(obj))
-    parts = [part if isinstance(part, Tensor) else stack_nested(part, None, None) if holds_tensors(part)
-             else convert(part, backend=first.backend_) for part in obj]
+    parts = [
+        part
+        if isinstance(part, Tensor)
+        else stack_nested(part, None, None)
+        if holds_tensors(part)
+        else convert(part, backend=first.backend_)
+        for part in obj
+    ]
     return convert(call("stack", parts), dtype=dtype, device=device)
 
 
@@ -208,16 +229,25 @@ def as_values(obj: Any) -> Any:
     """Numbers and nested sequences of them as a NumPy array."""
     if isinstance(obj, (np.ndarray, np.generic)):
         values = np.asarray(obj)
-    elif isinstance(obj, (bool, int, float, complex, list, tuple, range)) or hasattr(obj, "__array_interface__") or hasattr(obj, "__buffer__"):
+    elif isinstance(obj, (bool, int, float, complex, list, tuple, range)) or exports_memory(obj):
         try:
             values = np.asarray(obj)
         except ValueError as error:
-            raise ValueError(f"nested sequences must have equal lengths at every level: {str(error).partition('. ')[2] or error}") from None
+            problem = str(error).partition(". ")[2] or error
+            raise ValueError(f"nested sequences must have equal lengths at every level: {problem}") from None
     else:
-        raise TypeError(f"cannot make a tensor of {type(obj).__name__}; numbers, nested sequences of them, arrays and Tensors can be converted")
+        raise TypeError(
+            f"cannot make a tensor of {type(obj).__name__}; "
+            "numbers, nested sequences of them, arrays and Tensors can be converted"
+        )
     if values.dtype.kind not in "biufc":
-        raise TypeError(f"cannot make a tensor of elements of type {first_leaf(obj).__class__.__name__}; numbers are needed")
+        kind = first_leaf(obj).__class__.__name__
+        raise TypeError(f"cannot make a tensor of elements of type {kind}; numbers are needed")
     return values
+
+
+def exports_memory(obj: Any) -> bool:
+    return hasattr(obj, "__array_interface__") or hasattr(obj, "__buffer__")
 
 
 def first_leaf(obj: Any) -> Any:
@@ -249,7 +279,10 @@ def make(name: str, backend: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     if "size" in kwargs and "shape" in signature.bind_names:
         kwargs["shape"] = kwargs.pop("size")
     if len(args) > len(signature.parameters):
-        raise TypeError(f"{name}() takes at most {len(signature.parameters)} arguments ({len(args)} given); its signature is {name}{signature.text}")
+        raise TypeError(
+            f"{name}() takes at most {len(signature.parameters)} arguments ({len(args)} given); "
+            f"its signature is {name}{signature.text}"
+        )
     bound = dict(zip(signature.bind_names, args, strict=False))
     for key, value in kwargs.items():
         if key not in signature.bind_names or key in bound:
@@ -259,7 +292,7 @@ def make(name: str, backend: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     missing = [p.name for p in signature.parameters if p.default is standard.REQUIRED and p.name not in bound]
     if missing:
         raise TypeError(f"{name}() missing required argument: {missing[0]!r}")
-    return with_grad(build(name, backend, bound), requires_grad, "Only Tensors of floating point and complex dtype can require gradients")
+    return with_grad(build(name, backend, bound), requires_grad, NO_GRADIENT)
 
 
 def build(name: str, backend: Any, bound: dict[str, Any]) -> Tensor:
@@ -280,18 +313,21 @@ def build(name: str, backend: Any, bound: dict[str, Any]) -> Tensor:
         bound["shape"] = check_shape(bound["shape"])
     names = [p.name for p in standard.signature(name).parameters if p.role != "keyword_only" and p.name in bound]
     positional = [bound.pop(key) for key in names]
-    raw = getattr(backend.xp, name)(*positional, **bound, dtype=None if dtype is None else backend.to_dtype(dtype), device=device)
+    dtype = None if dtype is None else backend.to_dtype(dtype)
+    raw = getattr(backend.xp, name)(*positional, **bound, dtype=dtype, device=device)
     return engine.make_tensor(backend, backend.normalise(raw))
 
 
 def default_for(name: str, backend: Any, bound: dict[str, Any]) -> Any:
     """The dtype where none was given; None leaves it to the backend (integers, booleans)."""
     if name in FLOATING:
-        return complex_default(backend) if any(isinstance(v, complex) for v in bound.values()) else default_dtype(backend)
+        holds_complex = any(isinstance(v, complex) for v in bound.values())
+        return complex_default(backend) if holds_complex else default_dtype(backend)
     numbers = [bound.get("fill_value")] if name == "full" else list(bound.values())
     if any(isinstance(v, complex) for v in numbers):
         return complex_default(backend)
-    return default_dtype(backend) if any(isinstance(v, float) and not isinstance(v, np.generic) for v in numbers) else None
+    holds_float = any(isinstance(v, float) and not isinstance(v, np.generic) for v in numbers)
+    return default_dtype(backend) if holds_float else None
 
 
 def complex_default(backend: Any) -> dtypes.DType:
@@ -302,7 +338,9 @@ def check_shape(shape: Any) -> Any:
     """A shape as kernels take it."""
     if isinstance(shape, float):
         raise TypeError(f"a shape is made of integers, got {shape!r}")
-    return shape if isinstance(shape, int) else tuple(int(n) if not isinstance(n, float) else check_shape(n) for n in shape)
+    if isinstance(shape, int):
+        return shape
+    return tuple(int(n) if not isinstance(n, float) else check_shape(n) for n in shape)
 
 
 def full_of_tensor(backend: Any, bound: dict[str, Any]) -> Tensor:
@@ -332,16 +370,20 @@ def creation_function(name: str, backend: Any = None) -> Callable[..., Tensor]:
     signature = standard.signature(name)
     function.__name__ = function.__qualname__ = name
     function.__module__ = "agrad"
-    function.__doc__ = (f"The standard's `{name}`; also takes `requires_grad=`"
-                        f"{' and the shape as separate integers' if name in SHAPED else ''}.")
-    function.__signature__ = python_signature(signature)       # type: ignore[attr-defined]
+    forms = " and the shape as separate integers" if name in SHAPED else ""
+    function.__doc__ = f"The standard's `{name}`; also takes `requires_grad=`{forms}."
+    function.__signature__ = python_signature(signature)  # type: ignore[attr-defined]
     return function
 
 
 @functools.cache
 def python_signature(signature: standard.Signature) -> Signature:
     """What inspect shows for a function of the standard."""
-    kinds = {"positional_only": Parameter.POSITIONAL_ONLY, "positional_or_keyword": Parameter.POSITIONAL_OR_KEYWORD,
-             "var_positional": Parameter.VAR_POSITIONAL, "keyword_only": Parameter.KEYWORD_ONLY}
-    return Signature([Parameter(p.name, kinds[p.role], default=Parameter.empty if p.default is standard.REQUIRED else p.default)
-                      for p in signature.parameters])
+    return Signature([
+        Parameter(
+            p.name,
+            getattr(Parameter, p.role.upper()),
+            default=Parameter.empty if p.default is standard.REQUIRED else p.default,
+        )
+        for p in signature.parameters
+    ])

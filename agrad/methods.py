@@ -1,10 +1,11 @@
-"""The methods that Tensors get from above: every op whose first parameter is an array, PyTorch's spellings, conversions, printing.
+"""The methods that Tensors get from above: ops whose first parameter is an array, spellings, conversions, printing.
 
 Installed once, when agrad is imported. Must know no backend and no rule.
 """
 
 import contextlib
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,15 @@ from agrad.spellings import ALIASES, squeeze, torch_call
 __all__ = ["install"]
 
 # Ops with an in-place method, under their own and PyTorch's names.
-INPLACE = ("abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "ceil", "clip", "conj", "cos", "cosh", "divide", "exp", "expm1",
-           "floor", "floor_divide", "log", "log10", "log1p", "log2", "multiply", "negative", "pow", "reciprocal", "remainder", "round", "sign",
-           "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "tril", "triu", "trunc")
+INPLACE = (
+    "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "ceil", "clip", "conj", "cos", "cosh", "divide",
+    "exp", "expm1", "floor", "floor_divide", "log", "log10", "log1p", "log2", "multiply", "negative", "pow",
+    "reciprocal", "remainder", "round", "sign", "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "tril",
+    "triu", "trunc",
+)
 
 
-# ------------------------------------------------------------------------------------------------------- conversions
+# --------------------------------------------------------------------------------------------------------- conversions
 
 
 def item(self: Tensor) -> Any:
@@ -73,7 +77,9 @@ def as_numpy_array(self: Tensor, dtype: Any = None, copy: bool | None = None) ->
     return np.asarray(numpy(self), dtype=dtype, copy=copy)
 
 
-def to(self: Tensor, *args: Any, device: Any = None, dtype: Any = None, backend: str | None = None, copy: bool = False) -> Tensor:
+def to(
+    self: Tensor, *args: Any, device: Any = None, dtype: Any = None, backend: str | None = None, copy: bool = False
+) -> Tensor:
     """The tensor in another dtype, on another device or backend; recorded, and itself if nothing changes.
 
     Examples
@@ -154,9 +160,9 @@ def flatten(self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         return call("reshape", self, (1,))
     first, last = start_dim % n, end_dim % n
     size = 1
-    for length in self.shape[first:last + 1]:
+    for length in self.shape[first : last + 1]:
         size *= length
-    return call("reshape", self, (*self.shape[:first], size, *self.shape[last + 1:]))
+    return call("reshape", self, (*self.shape[:first], size, *self.shape[last + 1 :]))
 
 
 def ravel(self: Tensor) -> Tensor:
@@ -193,18 +199,20 @@ def matrix_T(self: Tensor) -> Tensor:
         If there are not exactly two axes.
     """
     if self.ndim != 2:
-        raise ValueError(f"x.T needs exactly two axes, this tensor has {self.ndim}; use x.mT for stacks of matrices or permute_dims")
+        raise ValueError(
+            f"x.T needs exactly two axes, this tensor has {self.ndim}; use x.mT for stacks of matrices or permute_dims"
+        )
     return call("permute_dims", self, (1, 0))
 
 
 def select(self: Tensor, dim: int, index: int) -> Tensor:
     """The slice at one position of an axis."""
-    return self[(slice(None),) * (dim % self.ndim) + (index,)]      # type: ignore[no-any-return]
+    return self[(*(slice(None),) * (dim % self.ndim), index)]
 
 
 def narrow(self: Tensor, dim: int, start: int, length: int) -> Tensor:
     """A range of positions of an axis."""
-    return self[(slice(None),) * (dim % self.ndim) + (slice(start, start + length),)]       # type: ignore[no-any-return]
+    return self[(*(slice(None),) * (dim % self.ndim), slice(start, start + length))]
 
 
 def dim(self: Tensor) -> int:
@@ -263,13 +271,17 @@ def check_cast(source: Any, target: Any) -> None:
     """Raise unless values of a dtype may be written into another."""
     order = {"bool": 0, "unsigned": 1, "signed": 1, "real": 2, "complex": 3}
     if order[source.kind] > order[target.kind]:
-        raise RuntimeError(f"result type {torch_type(source)} can't be cast to the desired output type {torch_type(target)}")
+        types = torch_type(source), torch_type(target)
+        raise RuntimeError("result type {} can't be cast to the desired output type {}".format(*types))
 
 
 def torch_type(dtype: Any) -> str:
     """PyTorch's capital name of a dtype."""
-    names = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "float16": "Half",
-             "bfloat16": "BFloat16", "float32": "Float", "float64": "Double", "complex64": "ComplexFloat", "complex128": "ComplexDouble"}
+    names = {
+        "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+        "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
+        "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+    }
     return names.get(dtype.name, dtype.name)
 
 
@@ -278,7 +290,7 @@ def as_operand(value: Any, like: Tensor) -> Any:
     return value if backends.of(value) is like.backend_ else convert(value, backend=like.backend_)
 
 
-# ------------------------------------------------------------------------------------------------- Python's own protocol
+# ----------------------------------------------------------------------------------------------- Python's own protocol
 
 
 def tensor_iter(self: Tensor) -> Any:
@@ -333,8 +345,13 @@ def tensor_repr(self: Tensor) -> str:
     complex_usual = "complex64" if usual in ("float32", "float16", "bfloat16") else "complex128"
     device = str(self.device)
     return printing.describe(
-        values, dtype=dtype, default_dtypes=(usual, complex_usual, "int64", "bool"), device=None if device == usual_device(self.backend_) else device,
-        requires_grad=self.requires_grad, grad_fn=self.grad_fn.name().rpartition("::")[2] if self.grad_fn is not None else None)
+        values,
+        dtype=dtype,
+        default_dtypes=(usual, complex_usual, "int64", "bool"),
+        device=None if device == usual_device(self.backend_) else device,
+        requires_grad=self.requires_grad,
+        grad_fn=self.grad_fn.name().rpartition("::")[2] if self.grad_fn is not None else None,
+    )
 
 
 def usual_device(backend: Any) -> str:
@@ -354,13 +371,15 @@ def tensor_format(self: Tensor, specification: str) -> str:
 
 def tensor_init(self: Tensor, *data: Any, **kwargs: Any) -> None:
     """`Tensor(data)`: a copy in the default dtype."""
-    self._adopt(convert(data[0] if data else [], dtype=default_dtype(default_backend()), copy=True, **kwargs).detach())
+    values = data[0] if data else []
+    self._adopt(convert(values, dtype=default_dtype(default_backend()), copy=True, **kwargs).detach())
 
 
 def rebuild(cls: type, backend: str, values: Any, requires_grad: bool, attributes: dict[str, Any]) -> Tensor:
     """A tensor from its pickled parts."""
     adapter = backends.find(backend)
-    made = engine.make_tensor(adapter, adapter.from_numpy(values, None, None, True), requires_grad=requires_grad, cls=cls)
+    raw = adapter.from_numpy(values, None, None, True)
+    made = engine.make_tensor(adapter, raw, requires_grad=requires_grad, cls=cls)
     for name, value in attributes.items():
         setattr(made, name, value)
     return made
@@ -385,12 +404,15 @@ def tensor_deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
         For results of operations.
     """
     if not self.is_leaf:
-        raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  If you were "
-                           "attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, see "
-                           "https://github.com/pytorch/pytorch/pull/103001")
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
+            "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, "
+            "see https://github.com/pytorch/pytorch/pull/103001"
+        )
     if id(self) in memo:
-        return memo[id(self)]       # type: ignore[no-any-return]
-    made = engine.make_tensor(self.backend_, self.backend_.copy(self.detach().array), requires_grad=self.requires_grad, cls=type(self))
+        return memo[id(self)]  # type: ignore[no-any-return]
+    raw = self.backend_.copy(self.detach().array)
+    made = engine.make_tensor(self.backend_, raw, requires_grad=self.requires_grad, cls=type(self))
     memo[id(self)] = made
     if self.grad is not None:
         made.grad = tensor_deepcopy(self.grad, memo)
@@ -404,42 +426,6 @@ def array_namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
     return self.backend_.facade
 
 
-# -------------------------------------------------------------------------------------------------------------- install
-
-
-def table() -> dict[str, Any]:
-    """Everything that is put into Tensor, by name."""
-    found: dict[str, Any] = {}
-    for name, op in engine.all_ops().items():
-        first = op.signature.parameters[0] if op.signature.parameters else None
-        if "." not in name and first is not None and first.kind == "array" and name not in ("read_view", "write_view", "setitem", "getitem", "transfer"):
-            found[name] = op.function
-        op.foreign = torch_call(name)
-    for alias, name in ALIASES.items():
-        if name in found:
-            found[alias] = found[name]
-    for name in INPLACE:
-        op = engine.find_op(name)
-        for method in (name, *(alias for alias, meant in ALIASES.items() if meant == name)):
-            found[method + "_"] = engine.make_inplace(op, method + "_", f"{name} in place.")
-    casts = {"double": "float64", "float": "float32", "half": "float16", "bfloat16": "bfloat16", "long": "int64", "int": "int32", "short": "int16",
-             "char": "int8", "byte": "uint8", "bool": "bool", "cfloat": "complex64", "cdouble": "complex128"}
-    found.update({name: cast(dtype) for name, dtype in casts.items()})
-    for function in (item, tolist, numpy, to, to_device, type_as, view, view_as, expand, expand_as, flatten, ravel, transpose, t, select, narrow, dim,
-                     numel, element_size, is_floating_point, is_complex, zero_, fill_, copy_, squeeze):
-        found[function.__name__] = function
-    found.update({
-        "ndimension": dim, "nelement": numel, "contiguous": same, "cpu": same, "reshape_as": view_as, "T": property(matrix_T),
-        "mT": property(lambda self: call("matrix_transpose", self)), "H": property(lambda self: call("conj", matrix_T(self))),
-        "real": property(lambda self: call("real", self)), "imag": property(lambda self: call("imag", self)),
-        "__array__": as_numpy_array, "__array_namespace__": array_namespace, "__array_priority__": 1000, "__copy__": tensor_copy,
-        "__deepcopy__": tensor_deepcopy, "__iter__": tensor_iter, "__contains__": tensor_contains, "__bool__": tensor_bool, "__int__": number(int),
-        "__float__": number(float), "__complex__": number(complex), "__index__": tensor_index, "__repr__": tensor_repr, "__format__": tensor_format,
-        "__reduce_ex__": tensor_reduce, "__init__": tensor_init, "__array_ufunc__": array_ufunc,
-    })
-    return found
-
-
 def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
     """`np.sin(t)` and `np.ones(2) * t`: NumPy's ufuncs run as ops."""
     name = UFUNCS.get(ufunc.__name__, ufunc.__name__)
@@ -450,22 +436,99 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: A
     except LookupError:
         return NotImplemented
     like = next(value for value in inputs if isinstance(value, Tensor))
-    return op.function(*(convert(value, backend=like.backend_) if isinstance(value, (np.ndarray, np.generic)) else value for value in inputs))
+    return op.function(
+        *(convert(x, backend=like.backend_) if isinstance(x, (np.ndarray, np.generic)) else x for x in inputs)
+    )
 
 
 # NumPy's names where they are not the standard's.
-UFUNCS = {"absolute": "abs", "true_divide": "divide", "power": "pow", "arccos": "acos", "arcsin": "asin", "arctan": "atan", "arccosh": "acosh",
-          "arcsinh": "asinh", "arctanh": "atanh", "arctan2": "atan2", "invert": "bitwise_invert", "left_shift": "bitwise_left_shift",
-          "right_shift": "bitwise_right_shift", "conjugate": "conj", "rint": "round"}
+UFUNCS = {
+    "absolute": "abs", "true_divide": "divide", "power": "pow", "arccos": "acos", "arcsin": "asin", "arctan": "atan",
+    "arccosh": "acosh", "arcsinh": "asinh", "arctanh": "atanh", "arctan2": "atan2", "invert": "bitwise_invert",
+    "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift", "conjugate": "conj", "rint": "round",
+}
+
+
+# -------------------------------------------------------------------------------------------------------------- install
+
+# PyTorch's methods that cast, and to what.
+CASTS = {
+    "double": "float64", "float": "float32", "half": "float16", "bfloat16": "bfloat16", "long": "int64", "int": "int32",
+    "short": "int16", "char": "int8", "byte": "uint8", "bool": "bool", "cfloat": "complex64", "cdouble": "complex128",
+}
+
+# Functions of this file that are methods under their own name, and those under others.
+OWN_NAMES: tuple[Callable[..., Any], ...] = (
+    item, tolist, numpy, to, to_device, type_as, view, view_as, expand, expand_as, flatten, ravel, transpose, t, select,
+    narrow, dim, numel, element_size, is_floating_point, is_complex, zero_, fill_, copy_, squeeze,
+)
+OTHER_NAMES = {
+    "ndimension": dim,
+    "nelement": numel,
+    "contiguous": same,
+    "cpu": same,
+    "reshape_as": view_as,
+    "T": property(matrix_T),
+    "mT": property(lambda self: call("matrix_transpose", self)),
+    "H": property(lambda self: call("conj", matrix_T(self))),
+    "real": property(lambda self: call("real", self)),
+    "imag": property(lambda self: call("imag", self)),
+    "__array__": as_numpy_array,
+    "__array_namespace__": array_namespace,
+    "__array_priority__": 1000,
+    "__array_ufunc__": array_ufunc,
+    "__copy__": tensor_copy,
+    "__deepcopy__": tensor_deepcopy,
+    # what follows fills slots that the engine leaves open
+    "__init__": tensor_init,
+    "__iter__": tensor_iter,
+    "__contains__": tensor_contains,
+    "__bool__": tensor_bool,
+    "__int__": number(int),
+    "__float__": number(float),
+    "__complex__": number(complex),
+    "__index__": tensor_index,
+    "__repr__": tensor_repr,
+    "__format__": tensor_format,
+    "__reduce_ex__": tensor_reduce,
+}
+
+
+def table() -> dict[str, Any]:
+    """Everything that is put into Tensor, by name."""
+    found: dict[str, Any] = {}
+    for name, op in engine.all_ops().items():
+        first = op.signature.parameters[0] if op.signature.parameters else None
+        hidden = "." in name or name in ("read_view", "write_view", "setitem", "getitem", "transfer")
+        if not hidden and first is not None and first.kind == "array":
+            found[name] = op.function
+        op.foreign = torch_call(name)
+    for alias, name in ALIASES.items():
+        if name in found:
+            found[alias] = found[name]
+    for name in INPLACE:
+        op = engine.find_op(name)
+        for method in (name, *(alias for alias, meant in ALIASES.items() if meant == name)):
+            found[method + "_"] = engine.make_inplace(op, method + "_", f"{name} in place.")
+    found.update({name: cast(dtype) for name, dtype in CASTS.items()})
+    found.update({function.__name__: function for function in OWN_NAMES})
+    return found | OTHER_NAMES
 
 
 def install() -> None:
     """Put the methods into Tensor; called once by agrad."""
     from agrad.autograd import backward
 
-    def tensor_backward(self: Tensor, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+    def tensor_backward(
+        self: Tensor,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
         """Add the gradients of this tensor to the `.grad` of its leaves; see `agrad.autograd.backward`."""
         backward(self, gradient, retain_graph, create_graph, inputs)
 
     tensor_backward.__name__, tensor_backward.__qualname__ = "backward", "Tensor.backward"
-    engine.install_methods({**table(), "backward": tensor_backward, "backend_of": backends.of, "check_cast": check_cast, "as_operand": as_operand})
+    asked_by_the_engine = {"backend_of": backends.of, "check_cast": check_cast, "as_operand": as_operand}
+    engine.install_methods({**table(), "backward": tensor_backward, **asked_by_the_engine})

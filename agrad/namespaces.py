@@ -1,5 +1,7 @@
-"""Facades: the standard's names on Tensors, one per backend and device. `x.__array_namespace__()` returns the one where x lives, so that
-constants which third-party code creates land where the data is. Must know no single backend and no rule.
+"""Facades: the standard's names on Tensors, one per backend and device.
+
+`x.__array_namespace__()` returns the one where x lives, so that constants which third-party code creates land where the
+data is. Must know no single backend and no rule.
 """
 
 from types import ModuleType
@@ -16,8 +18,10 @@ class Namespace(ModuleType):
     """The standard's functions, dtypes and constants, and every op of every plugin, on Tensors of one backend."""
 
     def __init__(self, backend: Any, prefix: str = "") -> None:
-        super().__init__(f"agrad.namespaces.{backend.name}{'.' + prefix[:-1] if prefix else ''}",
-                         f"The Array API standard {standard.VERSION} on agrad Tensors of {backend.name}.")
+        super().__init__(
+            f"agrad.namespaces.{backend.name}{'.' + prefix[:-1] if prefix else ''}",
+            f"The Array API standard {standard.VERSION} on agrad Tensors of {backend.name}.",
+        )
         self.__dict__.update(_backend=backend, _prefix=prefix, __array_api_version__=standard.VERSION)
 
     def __getattr__(self, name: str) -> Any:
@@ -44,7 +48,8 @@ class Namespace(ModuleType):
         raise AttributeError(f"{self.__name__} has no attribute {full!r}")
 
     def __dir__(self) -> list[str]:
-        names = {name.removeprefix(self._prefix).partition(".")[0] for name in engine.all_ops() if name.startswith(self._prefix)}
+        ops = (name for name in engine.all_ops() if name.startswith(self._prefix))
+        names = {name.removeprefix(self._prefix).partition(".")[0] for name in ops}
         return sorted(names if self._prefix else {*names, *CREATION, *standard.CONSTANTS, *dtypes.DTYPES})
 
     def __reduce__(self) -> Any:
@@ -96,6 +101,8 @@ class Prefix:
         try:
             return engine.find_op(self._prefix + name).function
         except LookupError as error:
+            if any(op.startswith(f"{self._prefix}{name}.") for op in engine.all_ops()):
+                return Prefix(f"{self._prefix}{name}.")
             raise AttributeError(str(error)) from None
 
     def __dir__(self) -> list[str]:

@@ -1,6 +1,6 @@
-"""Random tensors: one stream per process, drawn by NumPy so that every backend gets the same numbers from the same seed.
+"""Random tensors: one stream per process, drawn by NumPy.
 
-Must know no backend and no rule.
+So every backend gets the same numbers from the same seed. Must know no backend and no rule.
 """
 
 from typing import Any
@@ -45,7 +45,8 @@ def draw(how: str, size: tuple[Any, ...], dtype: Any, device: Any, requires_grad
     if dtype.kind == "complex":
         numbers = numbers + 1j * np.asarray(getattr(_generator, how)(shape))
         numbers = numbers * (np.sqrt(0.5) if how == "standard_normal" else 1)
-    return with_grad(engine.make_tensor(backend, backend.from_numpy(numbers, backend.to_dtype(dtype), device, True)), requires_grad)
+    raw = backend.from_numpy(numbers, backend.to_dtype(dtype), device, True)
+    return with_grad(engine.make_tensor(backend, raw), requires_grad)
 
 
 def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

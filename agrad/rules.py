@@ -42,12 +42,14 @@ the first argument), ``complex`` (False: real input only), ``domain``, ``samples
 This file must know no backend and no single rule.
 """
 
-import sys
+import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib import import_module
 from inspect import Parameter as PythonParameter
 from inspect import signature as python_signature
+from threading import RLock
 from typing import Any, NamedTuple
 
 from agrad import configuration, standard
@@ -166,6 +168,11 @@ class NewOp:
         self.kernels[backend] = function
         return self
 
+    @property
+    def doc(self) -> str:
+        """The op's documentation is that of its generic kernel."""
+        return getattr(self.kernels.get("*"), "__doc__", None) or ""
+
 
 class RuleSet:
     """A set of rules under one name.
@@ -190,7 +197,7 @@ class RuleSet:
         self.records: dict[str, Record] = {}
         self.new_ops: dict[str, NewOp] = {}
         self.bound: dict[str, Rule | None] = {}
-        self.origin = f"{name} (not installed)"
+        self.origin = f"the rule set {name!r}"     # its distribution is known once it is loaded
 
     # -- the families
 
@@ -267,11 +274,26 @@ class RuleSet:
 
     # -- connecting with the engine
 
+    def check(self, entry_point: str) -> None:
+        """What can only be seen of the whole set; called once, when the plugin is loaded."""
+        if self.name != entry_point:
+            raise RuleError(f"the rule set is named {self.name!r}, its entry point {entry_point!r}; they must be one")
+        for name, new in self.new_ops.items():
+            if name not in self.records:
+                raise RuleError(f"{name} is declared by rules.op, but no family says what its derivative is")
+            if self.override and new.kernels:
+                raise RuleError(f"{name} has a kernel, but a rule set with override=True replaces derivatives only")
+        for name in self.records:
+            chapter = self.name if name in self.new_ops else standard.signature(name).chapter
+            if chapter != self.name:
+                raise RuleError(f"{name} belongs to {chapter!r}: it needs a rule set and an entry point of that name")
+
     def install(self, origin: str) -> None:
-        """Make the rules known to the engine; called once, when the plugin is loaded."""
+        """Make the rules known to the engine; called once, by the owner of the names or when an override is named."""
         self.origin = origin
         for name, new in self.new_ops.items():
-            engine.make_function(Op(name, new.signature, standard.REQUIRED), f"Op of {origin}.")
+            if not self.override:
+                engine.make_function(Op(name, new.signature, standard.REQUIRED), new.doc or f"Op of {origin}.")
         for name, record in self.records.items():
             op = engine.find_op(name)
             rule = Rule(op, record.family, *compile_record(self, record, op.signature), jvp=record.jvp, source=origin,
@@ -280,6 +302,12 @@ class RuleSet:
             if not self.override:
                 record.kernels = self.new_ops[name].kernels if name in self.new_ops else {}
                 op.set_rule(rule, record, record.view, OPERATOR_CODES.get(name, 0))
+
+    def act(self) -> None:
+        """Replace the rules of the owner for the rest of the process."""
+        for name, rule in self.bound.items():
+            op = rule.op
+            op.set_rule(rule, op.record, op.record.view, OPERATOR_CODES.get(name, 0))
 
 
 OPERATOR_CODES = {"add": 1, "subtract": 2, "multiply": 3, "divide": 4}    # ops with a compiled short cut
@@ -414,89 +442,128 @@ class PluginInfo(NamedTuple):
     error: str | None
 
 
-loaded: dict[tuple[str, str], RuleSet] = {}      # (entry point, distribution) -> its rule set
+loaded: dict[tuple[str, str], RuleSet] = {}     # (entry point, distribution) -> its rule set; nothing acts yet
+owners: dict[str, RuleSet | None] = {}          # prefix -> the rule set whose ops and rules act
+loading = RLock()                               # one thread loads; a plugin may use another's ops while it is loaded
 
 
-def entry_points() -> Any:
-    """All entry points of the group; importlib.metadata is imported when the first op is used, not with agrad."""
-    from importlib import metadata
+@cache
+def entry_points() -> tuple[Any, ...]:
+    """All entry points of the group, agrad's first."""
+    from importlib import metadata      # when the first op is used, not with agrad
 
-    return metadata.entry_points(group=GROUP)
+    found = metadata.entry_points(group=GROUP)
+    return tuple(sorted(found, key=lambda e: (e.dist.name != "agrad", e.dist.name, e.name)))
 
 
-def owners_of(prefix: str) -> list[Any]:
-    """The entry points that own a prefix: agrad's first, then as configuration prefers."""
-    found = [e for e in entry_points() if e.name == prefix]
-    preferred = list(configuration.lookup("plugins.prefer").value or ())
-    order = {name: i + 1 for i, name in enumerate(preferred)}
-    return sorted(found, key=lambda e: 0 if e.dist.name == "agrad" else order.get(e.dist.name, len(order) + 1))
+def same_distribution(one: str, other: str) -> bool:
+    """Whether two names mean one distribution: "agrad_physics" is "agrad-physics"."""
+    return re.sub(r"[-_.]+", "-", one).lower() == re.sub(r"[-_.]+", "-", other).lower()
 
 
 def load(entry: Any) -> RuleSet:
-    """Load a plugin; a failure names it and keeps its cause."""
+    """Import a plugin's rule set and check it; a failure names the plugin and keeps its cause."""
     key = (entry.name, entry.dist.name)
-    if key not in loaded:
-        origin = f"{entry.name} ({entry.dist.name} {entry.dist.version})"
-        try:
-            rules = entry.load()
-        except Exception as error:
-            raise RuntimeError(f"the plugin {origin} cannot be loaded: {type(error).__name__}: {error}") from error
-        if not isinstance(rules, RuleSet):
-            raise RuntimeError(f"the plugin {origin} must name a RuleSet, {entry.value} is {type(rules).__name__}")
-        rules.install(origin)
-        loaded[key] = rules
+    with loading:
+        if key not in loaded:
+            origin = f"{entry.name} ({entry.dist.name} {entry.dist.version})"
+            try:
+                rules = entry.load()
+                if not isinstance(rules, RuleSet):
+                    raise RuleError(f"{entry.value} must be a RuleSet, it is {type(rules).__name__}")
+                rules.check(entry.name)
+            except Exception as error:
+                raise RuntimeError(f"the plugin {origin} cannot be loaded: {type(error).__name__}: {error}") from error
+            rules.origin = origin
+            loaded[key] = rules
     return loaded[key]
 
 
+def claims(entry: Any) -> bool:
+    """Whether an entry point wants to own its prefix: all but overrides; one that cannot be loaded may well want to."""
+    try:
+        return not load(entry).override
+    except RuntimeError:
+        return True
+
+
+def owner_of(prefix: str) -> Any:
+    """The entry point that owns a prefix, None if there is none: agrad's, else the preferred one, else the only one."""
+    found = [e for e in entry_points() if e.name == prefix]
+    if found and found[0].dist.name == "agrad":
+        return found[0]
+    for name in configuration.lookup("plugins.prefer").value:
+        for entry in found:
+            if same_distribution(entry.dist.name, name) and claims(entry):
+                return entry
+    found = [e for e in found if claims(e)]
+    if len(found) > 1:
+        names = [e.dist.name for e in found]
+        raise RuntimeError(
+            f"the names {prefix}.* are owned by {' and by '.join(names)}; say which to use: "
+            f'AGRAD_PLUGINS={names[0]} in the environment, or plugins = ["{names[0]}"] in [tool.agrad]')
+    return found[0] if found else None
+
+
 def load_owner(prefix: str) -> RuleSet | None:
-    """Load the plugin that owns a prefix; None if there is none."""
-    owners = owners_of(prefix)
-    preferred = configuration.lookup("plugins.prefer").value or ()
-    plain = []
-    for entry in owners:
-        if entry.dist.name == "agrad" or not is_override(entry, preferred):
-            plain.append(entry)
-    if not plain:
-        return None
-    first = plain[0]
-    if len(plain) > 1 and first.dist.name != "agrad" and first.dist.name not in preferred:
-        names = " and ".join(sorted({e.dist.name for e in plain}))
-        raise RuntimeError(f"{names} both own the names {prefix}.*; say which to use: AGRAD_PLUGINS={first.dist.name}, or plugins in [tool.agrad]")
-    return load(first)
+    """The rule set that owns a prefix, its ops and rules in use; None if there is none."""
+    if prefix in owners:
+        return owners[prefix]
+    with loading:
+        if prefix in owners:
+            return owners[prefix]
+        entry = owner_of(prefix)
+        rules = None if entry is None else load(entry)
+        if rules is None:
+            return owners.setdefault(prefix)
+        preferred = configuration.lookup("plugins.prefer").value
+        acting = [other for name in preferred for other in overrides_of(name, prefix)]
+        for other in acting:
+            check_override(other, rules)
+        rules.install(rules.origin)
+        owners[prefix] = rules
+        for other in reversed(acting):      # the one named first has the last word
+            connect(other)
+            other.act()
+        return rules
 
 
-def is_override(entry: Any, acting: Iterable[str]) -> bool:
-    """Whether an entry point's set overrides another; only those that are named are loaded to find out."""
-    return entry.dist.name in acting and load(entry).override
+def overrides_of(distribution: str, prefix: str | None = None) -> list[RuleSet]:
+    """The overriding rule sets of a distribution, under one prefix or under all."""
+    chosen = [e for e in entry_points() if same_distribution(e.dist.name, distribution) and prefix in (None, e.name)]
+    return [rules for rules in map(load, chosen) if rules.override]
+
+
+def check_override(rules: RuleSet, owner: RuleSet | None) -> None:
+    """An override may only name what the owner declares, and as the owner declares it."""
+    for name in rules.records:
+        if owner is None or name not in owner.records:
+            by = f"{owner.origin} does not declare" if owner is not None else "no installed plugin declares"
+            raise RuntimeError(f"the plugin {rules.origin} overrides {name}, which {by}")
+        if name in rules.new_ops:
+            here, there = rules.new_ops[name].signature, owner.new_ops[name].signature
+            if here.parameters != there.parameters:
+                form = f"{name}{here.text}, which {owner.origin} declares as {name}{there.text}"
+                raise RuntimeError(f"the plugin {rules.origin} overrides {form}")
+
+
+def connect(rules: RuleSet) -> None:
+    """Make an overriding rule set known to the engine, once."""
+    with loading:
+        if not rules.bound:
+            rules.install(rules.origin)
 
 
 def load_rule(op: Op) -> None:
-    """Resolve an op: its rule set is loaded, and an override that configuration names acts."""
-    prefix = op.signature.chapter
-    load_owner(prefix)
-    for name in configuration.lookup("plugins.prefer").value or ():
-        rule = overriding_rule(op, name)
-        if rule is not None and op.record is not None:
-            op.set_rule(rule, op.record, op.record.view, OPERATOR_CODES.get(op.name, 0))
-            return
+    """Resolve an op: the rule set that owns it is loaded, and with it the overrides that configuration names."""
+    load_owner(op.signature.chapter)
 
 
-def overriding_rule(op: Op, distribution: str) -> Rule | None:
-    """The rule of a distribution that overrides an op."""
-    for entry in owners_of(op.signature.chapter):
-        if entry.dist.name == distribution:
-            rules = load(entry)
-            if rules.override:
-                return rules.bound.get(op.name)
-    return None
-
-
-def find_override(op: Op, distributions: tuple[str, ...]) -> Rule | None:
-    """The rule to record under `override`: the first that one of the distributions brings, else the usual one."""
-    for name in distributions:
-        rule = overriding_rule(op, name)
-        if rule is not None:
-            return rule
+def find_override(op: Op, acting: tuple[RuleSet, ...]) -> Rule | None:
+    """The rule to record under `override`: that of the first rule set that has one, else the usual one."""
+    for rules in acting:
+        if op.name in rules.bound:
+            return rules.bound[op.name]
     return op.rule
 
 
@@ -548,7 +615,7 @@ def plugins() -> list[PluginInfo]:
     ['sorting']
     """
     found = []
-    for entry in sorted(entry_points(), key=lambda e: (e.dist.name != "agrad", e.dist.name, e.name)):
+    for entry in entry_points():
         try:
             n, error = len(load(entry).records), None
         except RuntimeError as problem:
@@ -558,8 +625,10 @@ def plugins() -> list[PluginInfo]:
 
 
 def ops() -> dict[str, Op]:
-    """Every op of every installed plugin that can be loaded, by name."""
-    plugins()
+    """Every op of every installed plugin that can be used, by name."""
+    for prefix in {e.name for e in entry_points()}:
+        with suppress(RuntimeError):
+            load_owner(prefix)
     return dict(sorted(engine.all_ops().items()))
 
 
@@ -586,16 +655,24 @@ def find(name: str) -> Op:
 def override(*distributions: str) -> Iterator[None]:
     """Let the overriding rule sets of these distributions act on what is recorded inside.
 
+    Of several that override one op the innermost acts, and of those named together the first.
+
     Raises
     ------
     LookupError
         If none of a distribution's plugins overrides anything.
     """
+    acting = []
     for name in distributions:
-        if not any(e.dist.name == name and load(e).override for e in entry_points() if e.dist.name == name):
+        sets = overrides_of(name)
+        if not sets:
             raise LookupError(f"no installed plugin of {name} is a RuleSet with override=True")
+        for rules in sets:
+            check_override(rules, load_owner(rules.name))
+            connect(rules)
+        acting += sets
     before = engine.get_mode()
-    engine.set_mode(before.replace(overrides=distributions))
+    engine.set_mode(before.replace(overrides=(*acting, *(before.overrides or ()))))
     try:
         yield
     finally:

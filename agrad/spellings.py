@@ -1,6 +1,7 @@
-"""PyTorch's spellings: one table of names whose meaning is exactly an op's, and of keyword forms (`dim=`, `keepdim=`, `alpha=`) that ops do not know.
+"""PyTorch's spellings: one table of names whose meaning is exactly an op's, one of keyword forms that ops do not know.
 
-A call with `dim` or `keepdim` means PyTorch's function, results and defaults. Must know no backend and no rule.
+The forms are `dim=`, `keepdim=`, `alpha=` and their like. A call with `dim` or `keepdim` means PyTorch's function,
+results and defaults. Must know no backend and no rule.
 """
 
 from collections import namedtuple
@@ -12,17 +13,20 @@ from agrad.cython_core.engine import Tensor
 
 # PyTorch's name -> the standard's. Same meaning, same argument order.
 ALIASES = {
-    "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2",
-    "arctanh": "atanh", "bitwise_not": "bitwise_invert", "conj_physical": "conj", "mul": "multiply", "sub": "subtract", "div": "divide",
-    "true_divide": "divide", "neg": "negative", "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater",
-    "ge": "greater_equal", "fix": "trunc", "clamp": "clip", "cat": "concat", "concatenate": "concat", "amax": "max", "amin": "min",
-    "cumsum": "cumulative_sum", "cumprod": "cumulative_prod", "permute": "permute_dims", "unsqueeze": "expand_dims", "movedim": "moveaxis",
+    "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
+    "arctan2": "atan2", "arctanh": "atanh", "bitwise_not": "bitwise_invert", "conj_physical": "conj", "mul": "multiply",
+    "sub": "subtract", "div": "divide", "true_divide": "divide", "neg": "negative", "eq": "equal", "ne": "not_equal",
+    "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "fix": "trunc", "clamp": "clip",
+    "cat": "concat", "concatenate": "concat", "amax": "max", "amin": "min", "cumsum": "cumulative_sum",
+    "cumprod": "cumulative_prod", "permute": "permute_dims", "unsqueeze": "expand_dims", "movedim": "moveaxis",
     "unbind": "unstack", "mm": "matmul", "bmm": "matmul", "mv": "matmul", "dot": "matmul", "clone": "copy",
 }
 
 # Keywords that only have another name.
-RENAMED = {"dim": "axis", "keepdim": "keepdims", "dims": "axis", "input": "x", "other": "x2", "tensors": "arrays", "index": "indices",
-           "sorted_sequence": "x1", "exponent": "x2", "unbiased": "correction"}
+RENAMED = {
+    "dim": "axis", "keepdim": "keepdims", "dims": "axis", "input": "x", "other": "x2", "tensors": "arrays",
+    "index": "indices", "sorted_sequence": "x1", "exponent": "x2", "unbiased": "correction",
+}
 
 MinMax = namedtuple("MinMax", ("values", "indices"))
 
@@ -167,7 +171,7 @@ def squeeze(x: Tensor, axis: Any = None) -> Tensor:
 
 FORMS: dict[str, Callable[..., Any]] = {
     "add": alpha_form("add"), "subtract": alpha_form("subtract"), "divide": divide_form,
-    "max": extremum_form("max"), "min": extremum_form("min"), "std": spread_form("std"), "var": spread_form("var"), "sort": sort_form,
-    "squeeze": squeeze_form,
+    "max": extremum_form("max"), "min": extremum_form("min"), "sort": sort_form,
+    "std": spread_form("std"), "var": spread_form("var"), "squeeze": squeeze_form,
     **{name: like_form(name) for name in ("zeros_like", "ones_like", "empty_like", "full_like")},
 }

@@ -1,4 +1,7 @@
-"""Moving tensors between devices and backends, recorded: the gradient comes back to where the input lives. Must know no single library."""
+"""Moving tensors between devices and backends, recorded: the gradient comes back to where the input lives.
+
+Must know no single library.
+"""
 
 from typing import Any
 

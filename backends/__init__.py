@@ -78,7 +78,9 @@ def find(name: str) -> Backend:
     try:
         adapter = entries[name].load()
     except ImportError as error:
-        raise ImportError(f"the backend {name!r} cannot be used: {error}. Install it with: {_command(name)}. {_what_there_is()}") from error
+        raise ImportError(
+            f"the backend {name!r} cannot be used: {error}. Install it with: {_command(name)}. {_what_there_is()}"
+        ) from error
     backend = adapter()
     for complete in _completers:
         complete(backend)

@@ -6,7 +6,7 @@ An adapter subclasses `Adapter` and states what differs in its library. This fil
 import operator
 from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 from agrad import dtypes, standard
 from agrad.cython_core import engine
@@ -14,7 +14,10 @@ from agrad.cython_core.engine import Backend, Op
 
 
 class Kernels:
-    """The standard's names as one backend provides them on raw arrays, plus every op under its public name: the `xp` of the raw world."""
+    """The standard's names as one backend provides them on raw arrays, and every op under its public name.
+
+    It is the `xp` of the raw world.
+    """
 
     def __init__(self, backend: Backend, prefix: str = "") -> None:
         self._backend, self._prefix = backend, prefix
@@ -49,18 +52,19 @@ class Kernels:
 class Adapter(Backend):
     """One array library: its arrays, its namespace, and what differs from the standard.
 
-    Subclasses set `name`, `array_type`, `other_types`, `namespace` and override the methods of `Backend` that their library does
-    differently. `own` holds raw functions for single ops, by op name; what is in neither is taken from `namespace`.
+    Subclasses set `label`, `arrays`, `other_arrays`, `namespace` and override the methods of `Backend` that their
+    library does differently. `own` holds raw functions for single ops; what it lacks is taken from `namespace`.
     """
 
     label: str
     arrays: type
     other_arrays: tuple[type, ...] = ()
+    scalars: type | None = None  # the most frequent of them
     namespace: Any
-    own: dict[str, Callable[..., Any]]
+    own: ClassVar[dict[str, Callable[..., Any]]]
 
     def __init__(self) -> None:
-        self._set_types(self.label, self.arrays, self.other_arrays)
+        self._set_types(self.label, self.arrays, self.other_arrays, self.scalars)
         self.xp = Kernels(self)
         self._neutral: dict[Any, dtypes.DType] = {}
         self._names = {
@@ -155,7 +159,7 @@ class Adapter(Backend):
     def _keywords(self, op: Op, args: Any) -> dict[str, Any]:
         if args is None:
             return {}
-        return {name: value for name, value in list(zip(op.parameters, args, strict=True))[op.n_positional_only:]}
+        return dict(list(zip(op.parameters, args, strict=True))[op.n_positional_only :])
 
     def _write_view(self, x: Any, value: Any, steps: Any) -> Any:
         """x with `value` written where the view's steps lead."""
@@ -170,7 +174,8 @@ class Adapter(Backend):
         numbers = self.namespace.reshape(self.namespace.arange(prod(shape)), shape)
         places = self.namespace.asarray(self._read_view(numbers, steps))
         flat = self.namespace.reshape(x, (-1,))
-        value = self.namespace.broadcast_to(self.namespace.asarray(value, dtype=self.dtype_of(x)), self.shape_of(places))
+        value = self.namespace.asarray(value, dtype=self.dtype_of(x))
+        value = self.namespace.broadcast_to(value, self.shape_of(places))
         written = self.set_item(flat, self.namespace.reshape(places, (-1,)), self.namespace.reshape(value, (-1,)))
         return self.namespace.reshape(written, shape)
 

@@ -1,10 +1,11 @@
-"""The NumPy backend. It stands on NumPy's own functions, which follow the standard since NumPy 2; what still differs is said here.
+"""The NumPy backend. It stands on NumPy's own functions, which follow the standard since NumPy 2.
 
-0-d results of NumPy are scalars (`np.float64`), which is faster than arrays; they count as arrays of this backend and must never pass for
-Python numbers, although `np.float64` is a `float`.
+What still differs is said here. 0-d results of NumPy are scalars (`np.float64`), which is faster than arrays; they
+count as arrays of this backend and must never pass for Python numbers, although `np.float64` is a `float`.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,7 +31,9 @@ def _conj(x: Any, /) -> Any:
 
 
 def _sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
-    return np.take_along_axis(x, _argsort(x, axis=axis, descending=True), axis) if descending else np.sort(x, axis=axis, stable=stable)
+    if descending:
+        return np.take_along_axis(x, _argsort(x, axis=axis, descending=True), axis)
+    return np.sort(x, axis=axis, stable=stable)
 
 
 def _argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
@@ -60,14 +63,15 @@ class NumPy(Adapter):
     """NumPy arrays, on the CPU."""
 
     label, arrays, other_arrays, namespace = "numpy", np.ndarray, (np.generic,), np
-    own = {
-        "sum": _sum, "astype": _astype, "conj": _conj, "sort": _sort, "argsort": _argsort, "take_along_axis": _take_along_axis, "diff": _diff,
-        "clip": _clip,
+    scalars = np.float64
+    own: ClassVar[dict[str, Callable[..., Any]]] = {
+        "sum": _sum, "astype": _astype, "conj": _conj, "sort": _sort, "argsort": _argsort,
+        "take_along_axis": _take_along_axis, "diff": _diff, "clip": _clip,
     }
 
     def __init__(self) -> None:
         super().__init__()
-        self.counts_references = True
+        self.counts_references = self.plain = True
         if numpy_speed is not None:
             numpy_speed.install(self)
 
@@ -87,7 +91,10 @@ class NumPy(Adapter):
 
     def to_device(self, device: Any) -> str:
         if str(device) != "cpu":
-            raise ValueError(f"the backend numpy has only the device 'cpu', not {device!r}; other devices: use_backend('torch') or use_backend('cupy')")
+            raise ValueError(
+                f"the backend numpy has only the device 'cpu', not {device!r}; "
+                "other devices: use_backend('torch') or use_backend('cupy')"
+            )
         return "cpu"
 
     def devices(self) -> tuple[str, ...]:
@@ -130,7 +137,8 @@ class NumPy(Adapter):
         return raw if type(raw) is np.ndarray or isinstance(raw, np.generic) else np.asarray(raw)
 
     def key(self, value: Any) -> Any:
-        return np.array(value) if isinstance(value, (list, np.ndarray)) else value      # a copy: later changes must not reach the graph
+        # a copy: later changes must not reach the graph
+        return np.array(value) if isinstance(value, (list, np.ndarray)) else value
 
     # -- writes
 
@@ -145,7 +153,8 @@ class NumPy(Adapter):
         return np.add(raw, value, out=raw) if type(raw) is np.ndarray else raw + value
 
     def scatter_add(self, raw: Any, key: Any, value: Any) -> Any:
-        if any(isinstance(part, np.ndarray) and part.dtype.kind != "b" for part in (key if isinstance(key, tuple) else (key,))):
+        parts = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(part, np.ndarray) and part.dtype.kind != "b" for part in parts):
             np.add.at(raw, key, value)      # repeated positions add up
         else:
             raw[key] += value

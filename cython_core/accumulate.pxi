@@ -9,6 +9,7 @@ cdef struct Slot:
 
 
 @cython.final
+@cython.freelist(64)
 cdef class Entry:
     """An indexed gradient: zeros like `like` with `g` added at `key`. It never leaves a slot."""
     cdef Like like
@@ -51,7 +52,7 @@ cdef int add_to_slot(Slot* slot, Backend backend, object r, bint owned) except -
         slot.g, slot.owned = <PyObject*>r, owned
         return 0
     held = <object>slot.g
-    if isinstance(r, Tensor):
+    if is_tensor(backend, r):
         total = binary(op_add, held, r)
     elif slot.owned and Py_REFCNT(slot.g) == 2 and backend.mutable:      # the slot's reference and ours
         if backend.speed.add_into != NULL and backend.speed.add_into(slot.g, <PyObject*>r):
@@ -108,12 +109,14 @@ cdef object scatter_raw(Backend backend, object g, bint owned, list entries):
     """Put entries into a buffer: the gradient held so far if it is ours, else a new one."""
     cdef Entry entry = <Entry>entries[0]
     cdef Like like = entry.like
+    cdef object buffer
     if g is None:
         buffer = backend.zeros(like.shape, like.dtype, like.device)
     else:
         buffer = g if owned and backend.mutable and Py_REFCNT(<PyObject*>g) <= 2 and type(g) is backend.array_type else backend.copy(g)
     for entry in entries:
-        buffer = backend.scatter_add(buffer, entry.key, entry.g)
+        if backend.speed.put == NULL or not backend.speed.put(<PyObject*>buffer, <PyObject*>entry.key, <PyObject*>entry.g):
+            buffer = backend.scatter_add(buffer, entry.key, entry.g)
     return buffer
 
 

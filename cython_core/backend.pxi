@@ -22,8 +22,9 @@ cdef class Backend:
         self.mutable = True
         self.other_types = ()
 
-    def _set_types(self, str name, type array_type, tuple other_types=()):
+    def _set_types(self, str name, type array_type, tuple other_types=(), type scalar_type=None):
         self.name, self.array_type, self.other_types = name, array_type, other_types
+        self.scalar_type = scalar_type if scalar_type is not None else array_type
 
     @property
     def array_types(self):
@@ -130,7 +131,12 @@ cdef class Backend:
 
 
 cdef inline bint is_array(Backend backend, object raw):
-    return type(raw) is backend.array_type or isinstance(raw, backend.other_types) or isinstance(raw, backend.array_type)
+    return type(raw) is backend.array_type or type(raw) is backend.scalar_type or isinstance(raw, backend.other_types) or isinstance(raw, backend.array_type)
+
+
+cdef inline bint is_tensor(Backend backend, object value):
+    """Whether a value of the walk is a Tensor; quick for this backend's own arrays."""
+    return type(value) is not backend.array_type and type(value) is not backend.scalar_type and isinstance(value, Tensor)
 
 
 cdef inline bint same_meta(Backend backend, object a, object b) except -1:
@@ -138,6 +144,10 @@ cdef inline bint same_meta(Backend backend, object a, object b) except -1:
     if backend.speed.same != NULL:
         return backend.speed.same(<PyObject*>a, <PyObject*>b)
     return a.dtype == b.dtype and tuple(a.shape) == tuple(b.shape)
+
+
+cdef inline tuple shape_of(Backend backend, object raw):
+    return <tuple>raw.shape if backend.plain else <tuple>backend.shape_of(raw)
 
 
 cdef object kernel_of(Op op, Backend backend):

@@ -11,6 +11,8 @@ ctypedef struct Speed:
     PyObject* (*multiply)(PyObject* a, PyObject* b, int spare)  # a*b; spare & 1: a may be overwritten, & 2: b; NULL without error: not handled
     int (*add_into)(PyObject* a, PyObject* b) except -1         # a += b; 1: done, 0: not handled
     int (*fresh)(PyObject* a) noexcept                          # 1: owns its memory, writable, nobody else holds it
+    int (*put)(PyObject* a, PyObject* key, PyObject* g) except -1   # a[key] += g for one element; 1: done, 0: not handled
+    PyObject* (*sum_leading)(PyObject* a, int n)                # sum over the first n axes; NULL without error: not handled
     int (*shares)(PyObject* a, PyObject* b) noexcept            # 1: the two arrays may share memory
     PyObject* (*forward)(int code, PyObject* a, PyObject* b)    # a (op) b for small arrays, codes below; NULL without error: not handled
 
@@ -32,9 +34,11 @@ cdef class Backend:
     cdef readonly str name              # "numpy"
     cdef readonly int number            # position of this backend's kernel in Op.kernels
     cdef type array_type                # the one exact type of nearly all its arrays
+    cdef type scalar_type               # the exact type of most of its scalars, or the array type again
     cdef tuple other_types              # further types that count as its arrays (NumPy scalars)
     cdef public bint mutable            # arrays can be written in place
     cdef public bint lazy               # values are not known while a program runs
+    cdef public bint plain              # shape and dtype are the arrays' own attributes, shape a tuple of int
     cdef public bint devices            # arrays live on one of several devices
     cdef public bint counts_references  # a reference count of one proves that nobody shares the memory
     cdef public object xp               # kernel namespace: the standard's names on raw arrays
@@ -69,7 +73,7 @@ cdef class Op:
 cdef class Formula:
     cdef readonly object function       # what the rule set wrote
     cdef readonly str label             # "sin.vjp[x]"
-    cdef int kind                       # CALL, CONSTANT, VALUE
+    cdef int kind                       # CALL, CONSTANT, VALUE, SCATTER
     cdef object constant                # of a constant formula
     cdef int constant_sign              # 1 or -1 where the constant is that, else 0
     cdef int n_args                     # arguments of the function
@@ -88,6 +92,7 @@ cdef class Rule:
     cdef readonly object jvp            # forward rule as declared
     cdef readonly str source            # plugin, distribution and version, for messages
     cdef public object node_name        # PyTorch's name of the node, or a function of the call
+    cdef readonly bint differentiable   # results of the op are tracked
     cdef bint partial                   # formulas give partial derivatives, not cotangents
     cdef bint scalars                   # Python scalars reach formulas as they are
     cdef public bint crosses            # the operand lives on another backend than the result

@@ -30,6 +30,6 @@ include "node.pxi"          # what a recorded operation is to Python
 include "record.pxi"        # kernel call, wrapping, recording
 include "functions.pxi"     # binding of arguments; public functions and methods
 include "inplace.pxi"       # writes, versions, views
-include "formula.pxi"       # calling a formula in either world
 include "accumulate.pxi"    # gradient slots and leaves
+include "formula.pxi"       # calling a formula in either world
 include "walk.pxi"          # plan and walk

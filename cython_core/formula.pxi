@@ -14,7 +14,7 @@ cdef int check_version(Node node, Cell cell, uint32_t version, object raw, objec
         return 0
     shape = list(node.backend.shape_of(raw))
     kind = str(node.backend.neutral_dtype(raw)).rpartition(".")[2]
-    made_by = f", which is output {number} of {(<Node>source).name()}," if isinstance(source, Node) else ","
+    made_by = f", which is output {number} of {(<Node>source).name()}," if type(source) is Node else ","
     writer = f" It was saved by {node.rule.op.name} and written over by {cell.writer.name}." if cell.writer is not None else ""
     raise RuntimeError(
         f"one of the variables needed for gradient computation has been modified by an inplace operation: [agrad.{TENSOR_TYPES.get(kind, kind)} "
@@ -169,6 +169,15 @@ cdef object call_formula(Node node, Formula formula, object g, bint tensors, obj
     return PyObject_Vectorcall(formula.function, argv, formula.n_args, NULL)
 
 
+cdef Entry scatter_entry(Node node, Slot* slot, object g, bint tensors):
+    """The indexed gradient of a plain indexing op; only the first of a slot needs to know the array's shape."""
+    cdef Entry entry = Entry.__new__(Entry)
+    cdef bint first = slot.entries == NULL
+    entry.key, entry.g = (<tuple>node.args)[1], g
+    entry.like = like_in_world(like_of_edge(node, 0), tensors) if first else None
+    return entry
+
+
 cdef inline int lowest_bit(uint32_t mask):
     cdef int i = 0
     while not mask >> i & 1:
@@ -188,11 +197,12 @@ cdef object multiply_raw(Backend backend, object g, object d, int spare):
             return result
         if PyErr_Occurred() != NULL:
             raise
+    conjugate = d
     if not agrad_is_scalar(<PyObject*>d) and backend.is_complex(d):
-        d = backend.xp.conj(d)
+        conjugate = backend.xp.conj(d)
     elif type(d) is complex:
-        d = d.conjugate()
-    args[0], args[1] = <PyObject*>g, <PyObject*>d
+        conjugate = d.conjugate()
+    args[0], args[1] = <PyObject*>g, <PyObject*>conjugate
     return PyObject_Vectorcall(kernel_inline(op_multiply, backend), args, 2, NULL)
 
 
@@ -235,13 +245,34 @@ cdef object fit(Node node, int k, object r, object g, bint tensors):
             return r
         else:
             like = like_of(backend, (<Tensor>g).raw if isinstance(g, Tensor) else g)
-    shape = backend.shape_of(raw)
+    shape = shape_of(backend, raw)
     if shape != like.shape:
-        r = sum_to(node, k, r, shape, like.shape, backend.facade if tensors else backend.xp)
+        summed = None if tensors else sum_leading(backend, r, shape, like.shape)
+        r = summed if summed is not None else sum_to(node, k, r, shape, like.shape, backend.facade if tensors else backend.xp)
         raw = (<Tensor>r).raw if tensors else r
-    if backend.dtype_of(raw) != like.dtype:
+    dtype = raw.dtype if backend.plain else backend.dtype_of(raw)
+    if dtype is not like.dtype and dtype != like.dtype:
         r = cast_to(backend, r, raw, like, backend.facade if tensors else backend.xp)
     return r
+
+
+cdef object sum_leading(Backend backend, object r, tuple shape, tuple target):
+    """The plain case of `sum_to`, only leading axes to sum, by the compiled short cut; None if it is another case."""
+    cdef Py_ssize_t i, extra = len(shape) - len(target)
+    cdef PyObject* out
+    if extra <= 0 or backend.speed.sum_leading == NULL:
+        return None
+    for i in range(len(target)):
+        if shape[extra + i] != target[i]:
+            return None
+    out = backend.speed.sum_leading(<PyObject*>r, extra)
+    if out == NULL:
+        if PyErr_Occurred() != NULL:
+            raise
+        return None
+    result = <object>out
+    Py_DECREF(result)
+    return result
 
 
 cdef object sum_to(Node node, int k, object r, tuple shape, tuple target, object xp):

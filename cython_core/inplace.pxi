@@ -29,6 +29,27 @@ cdef int note_view(Op op, Mode mode, Tensor base, Tensor out, object args, int o
     return 0
 
 
+cdef int note_spread_view(Mode mode, object source, Tensor out) except -1:
+    """An output of broadcast_arrays or meshgrid is a view of its own input: the same as broadcast_to, or else it gets memory of its own."""
+    if not isinstance(source, Tensor):
+        return 0
+    note_view(number_ops["broadcast_to"], mode, <Tensor>source, out, (None, shape_of(out.backend, out.raw)), -1)
+    if out.view_ is not None and not can_broadcast(shape_of(out.backend, (<Tensor>source).raw), shape_of(out.backend, out.raw)):
+        out.view_, out.cell, out.seen, out.raw = None, None, 0, out.backend.copy(out.raw)
+    return 0
+
+
+cdef bint can_broadcast(tuple source, tuple target):
+    """Whether broadcast_to leads from one shape to the other."""
+    cdef Py_ssize_t i, extra = len(target) - len(source)
+    if extra < 0:
+        return False
+    for i in range(len(source)):
+        if source[i] != target[extra + i] and source[i] != 1:
+            return False
+    return True
+
+
 cdef View untracked_view(View view):
     """The same view for a detached tensor: its history is never rebuilt."""
     cdef View twin = View.__new__(View)

@@ -93,7 +93,7 @@ cdef int track_graph(Tensor t) except -1:
         track_node(node)
         for i in range(node.n_edges):
             edge = edge_of(node, i)
-            if isinstance(edge, Node):
+            if type(edge) is Node:
                 stack.append(edge)
     return 0
 
@@ -112,6 +112,7 @@ cdef class Details:
 
 
 @cython.final
+@cython.freelist(64)
 @cython.trashcan(True)      # a chain of a million nodes is freed without recursion
 cdef class Node:
     """One recorded operation: what `grad_fn` returns."""

@@ -7,25 +7,34 @@ sums of gradients never warn.
 cimport numpy as cnp
 from agrad.cython_core.engine cimport Backend
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
 
 import numpy as np
 
 cnp.import_array()
 
-cdef extern from "fenv.h":
-    int feclearexcept(int)
-    int fetestexcept(int)
-    int FE_DIVBYZERO
-    int FE_OVERFLOW
-    int FE_UNDERFLOW
-    int FE_INVALID
-
 cdef extern from *:
     """
     #include <numpy/arrayobject.h>
     #include <numpy/arrayscalars.h>
+    #include <math.h>
+    #include <fenv.h>
     #define LIMIT 4096   /* elements; beyond, NumPy's own loops win */
+
+    #if defined(__x86_64__) && defined(__GNUC__)
+    #include <xmmintrin.h>      /* the C library's functions also ask the x87 unit, which takes longer than the arithmetic */
+    #define WARNABLE (_MM_EXCEPT_DIV_ZERO | _MM_EXCEPT_OVERFLOW | _MM_EXCEPT_INVALID)
+    static void clear_flags(void) { unsigned s = _mm_getcsr(); if (s & WARNABLE) _mm_setcsr(s & ~WARNABLE); __asm__ volatile("" ::: "memory"); }
+    static int raised_flags(void) { __asm__ volatile("" ::: "memory"); return (_mm_getcsr() & WARNABLE) != 0; }
+    #else
+    #define WARNABLE (FE_DIVBYZERO | FE_OVERFLOW | FE_INVALID)
+    static void clear_flags(void) { feclearexcept(WARNABLE); }
+    static int raised_flags(void) { return fetestexcept(WARNABLE) != 0; }
+    #endif
+    #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
+    #define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))   /* the widest vectors that the processor has */
+    #else
+    #define WIDE
+    #endif
 
     static int plain_float(PyObject* a) {   /* C-contiguous, aligned, native float32 or float64 array: its type number, else 0 */
         PyArrayObject* x;
@@ -78,7 +87,7 @@ cdef extern from *:
             for (i = 0; i < n; i++) p[i] = (LEFT) OP (RIGHT); } \\
         else { float *p = (float*)PyArray_DATA(out), *q = (float*)PyArray_DATA(x); float c = (float)s; \\
             for (i = 0; i < n; i++) p[i] = (LEFT) OP (RIGHT); }
-    static void loop(int code, int t, npy_intp n, PyArrayObject* out, PyArrayObject* x, PyArrayObject* y) {
+    WIDE static void loop(int code, int t, npy_intp n, PyArrayObject* out, PyArrayObject* x, PyArrayObject* y) {
         npy_intp i;
         switch (code) {
             case 1: LOOP(+) break;
@@ -114,12 +123,46 @@ cdef extern from *:
     static double compute(int code, double p, double q) {
         return code == 1 ? p + q : code == 2 ? p - q : code == 3 ? p * q : p / q;
     }
-    /* two scalars of which one at least is np.float64 */
-    static PyObject* scalars(int code, PyObject* a, PyObject* b) {
-        double p, q;
+    /* two scalars of which one at least is np.float64; a result that may be due a warning is left to NumPy if `warns` */
+    static PyObject* scalars(int code, PyObject* a, PyObject* b, int warns) {
+        double p, q, r;
         int i = read_scalar(a, &p), j = i ? read_scalar(b, &q) : 0;
         if (!i || !j || (i == 1 && j == 1)) return NULL;
-        return double_scalar(compute(code, p, q));
+        r = compute(code, p, q);
+        return warns && !isfinite(r) ? NULL : double_scalar(r);
+    }
+    /* forward value of small arrays; where a warning is due the work is left to NumPy */
+    static PyObject* small_forward(int code, PyObject* a, PyObject* b) {
+        PyObject* out;
+        if (!PyArray_CheckExact(a) || !PyArray_CheckExact(b)) return scalars(code, a, b, 1);
+        clear_flags();
+        out = small(code, a, b, 0);
+        if (out != NULL && raised_flags()) { Py_DECREF(out); out = NULL; }
+        return out;
+    }
+    /* buffer[key] += g for one element of a vector */
+    static int put_element(PyObject* a, PyObject* key, PyObject* g) {
+        npy_intp i, n;
+        int t = plain_float(a), overflow;
+        PyArrayObject* x = (PyArrayObject*)a;
+        double value;
+        if (!t || PyArray_NDIM(x) != 1 || !PyLong_CheckExact(key) || !read_scalar(g, &value)) return 0;
+        n = PyArray_DIM(x, 0);
+        i = (npy_intp)PyLong_AsLongLongAndOverflow(key, &overflow);
+        if (i < 0) i += n;
+        if (overflow || i < 0 || i >= n) return 0;
+        if (t == NPY_DOUBLE) ((double*)PyArray_DATA(x))[i] += value; else ((float*)PyArray_DATA(x))[i] += (float)value;
+        return 1;
+    }
+    /* a * b in place for large arrays: a is spare and has the result's shape and dtype */
+    static PyObject* multiply_into(PyObject* ufunc, PyObject* a, PyObject* b) {
+        PyArrayObject *x = (PyArrayObject*)a, *y = (PyArrayObject*)b;
+        int i, d, t = plain_float(a);
+        if (!t || !PyArray_CheckExact(b) || PyArray_DESCR(y)->type_num != t || !may_overwrite(a)) return NULL;
+        d = PyArray_NDIM(x) - PyArray_NDIM(y);
+        if (d < 0) return NULL;
+        for (i = 0; i < PyArray_NDIM(y); i++) if (PyArray_DIM(y, i) != 1 && PyArray_DIM(y, i) != PyArray_DIM(x, i + d)) return NULL;
+        return PyObject_CallFunctionObjArgs(ufunc, a, b, a, NULL);
     }
     static int add_small(PyObject* a, PyObject* b) {
         int t = plain_float(a);
@@ -155,15 +198,20 @@ cdef extern from *:
     """
     int same_array_meta(PyObject*, PyObject*) noexcept
     PyObject* small(int code, PyObject* a, PyObject* b, int spare)
-    PyObject* scalars(int code, PyObject* a, PyObject* b)
+    PyObject* scalars(int code, PyObject* a, PyObject* b, int warns)
+    PyObject* small_forward(int code, PyObject* a, PyObject* b)
+    int put_element(PyObject* a, PyObject* key, PyObject* g) noexcept
+    PyObject* multiply_into(PyObject* ufunc, PyObject* a, PyObject* b)
     int add_small(PyObject* a, PyObject* b) noexcept
     int owns(PyObject* a) noexcept
     int bounds_overlap(PyObject* a, PyObject* b) noexcept
-    int may_overwrite(PyObject* a) noexcept
-    int plain_float(PyObject* a) noexcept
 
 cdef object multiply_ufunc = np.multiply
-cdef object add_ufunc = np.add
+cdef object add_reduce = np.add.reduce
+cdef object zero = 0
+
+cdef extern from "Python.h":
+    PyObject* PyObject_CallFunctionObjArgs(PyObject*, ...)
 
 
 cdef int same(PyObject* a, PyObject* b) noexcept:
@@ -174,29 +222,20 @@ cdef PyObject* multiply(PyObject* a, PyObject* b, int spare):
     """g * d, into one of the two where it is spare."""
     cdef PyObject* out = small(3, a, b, spare)
     if out == NULL:
-        out = scalars(3, a, b)
+        out = scalars(3, a, b, 0)
+    if out == NULL and spare & 1:
+        out = multiply_into(<PyObject*>multiply_ufunc, a, b)
     return out
 
 
 cdef PyObject* forward(int code, PyObject* a, PyObject* b):
     """The forward value of + - * / for small arrays; NumPy's ufunc takes over where a floating-point warning is due."""
-    cdef PyObject* out
-    feclearexcept(FE_DIVBYZERO | FE_OVERFLOW | FE_INVALID)
-    out = small(code, a, b, 0)
-    if out == NULL:
-        out = scalars(code, a, b)
-    if out != NULL and fetestexcept(FE_DIVBYZERO | FE_OVERFLOW | FE_INVALID):
-        drop = <object>out
-        out = NULL
-        forget(drop)
-    return out
+    return small_forward(code, a, b)
 
 
-cdef extern from "Python.h":
-    void Py_DECREF(PyObject*)
-
-cdef inline void forget(object o):
-    Py_DECREF(<PyObject*>o)
+cdef int put(PyObject* a, PyObject* key, PyObject* g) except -1:
+    """a[key] += g for one element."""
+    return put_element(a, key, g)
 
 
 cdef int add_into(PyObject* a, PyObject* b) except -1:
@@ -212,6 +251,12 @@ cdef int shares(PyObject* a, PyObject* b) noexcept:
     return bounds_overlap(a, b)
 
 
+cdef PyObject* sum_leading(PyObject* a, int n):
+    """Sum over the first n axes."""
+    axes = zero if n == 1 else tuple(range(n))
+    return PyObject_CallFunctionObjArgs(<PyObject*>add_reduce, a, <PyObject*>axes, NULL)
+
+
 def install(Backend backend not None):
     """Give a backend of NumPy arrays the short cuts."""
     backend.speed.same = same
@@ -220,3 +265,5 @@ def install(Backend backend not None):
     backend.speed.fresh = fresh
     backend.speed.shares = shares
     backend.speed.forward = forward
+    backend.speed.put = put
+    backend.speed.sum_leading = sum_leading

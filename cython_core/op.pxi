@@ -16,6 +16,7 @@ cdef enum:      # what a formula does
     CALL = 0
     CONSTANT = 1
     VALUE = 2   # is one of its saved values: `lambda x2: x2`
+    SCATTER = 3 # is `scatter` itself: the cotangent goes where the op was indexed
 
 cdef enum:      # where an argument of a formula comes from
     OF_G = 0
@@ -155,7 +156,7 @@ cdef class Formula:
             self.kind, self.constant = CONSTANT, function
             self.constant_sign = 1 if function == 1 else -1 if function == -1 else 0
             return
-        self.kind = CALL if value_of is None else VALUE
+        self.kind = SCATTER if function is scatter else CALL if value_of is None else VALUE
         self.n_args = len(arguments)
         if self.n_args > MAX_PARAMS:
             raise ValueError(f"{label} asks for more than {MAX_PARAMS} values")
@@ -187,13 +188,9 @@ cdef class Rule:
         self.node_name, self.partial, self.scalars = node_name, partial, scalars
         for formula in (*formulas, joint):
             if formula is not None:
+                self.differentiable = True
                 self.saves_any |= (<Formula>formula).saves
                 self.likes_any |= (<Formula>formula).likes
-
-    @property
-    def differentiable(self):
-        """Whether results of the op are tracked."""
-        return self.joint is not None or any(f is not None for f in self.formulas)
 
     def __repr__(self):
         return f"<rule {self.op.name} ({self.family}) of {self.source}>"

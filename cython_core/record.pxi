@@ -430,7 +430,10 @@ cdef object apply(Op op, PyObject** argv):
             names.append(op.parameters[i])
             n += 1
     name_tuple = tuple(names) if names else None
-    out = PyObject_Vectorcall(kernel_inline(op, backend), call, n - len(names), <PyObject*>name_tuple if name_tuple is not None else NULL)
+    if op.spread:
+        out = kernel_inline(op, backend)(*raws[0], **{name: raws[op.parameters.index(name)] for name in names})
+    else:
+        out = PyObject_Vectorcall(kernel_inline(op, backend), call, n - len(names), <PyObject*>name_tuple if name_tuple is not None else NULL)
     if statics:
         args = tuple([None if op.kinds[i] in (ARRAY, ARRAY_OR_NONE, ARRAYS) else raws[i] if argv[i] != NULL else op.defaults[i]
                       for i in range(op.n_params)])
@@ -467,8 +470,10 @@ cdef object wrap_result(Op op, Mode mode, Backend backend, object raw, tuple ope
         for i in range(len(outputs)):
             if mode.inference:
                 (<Tensor>outputs[i]).flags |= INFERENCE
-            if op.view and operands and isinstance(operands[0], Tensor):
-                note_view(op, mode, <Tensor>operands[0] if op.n_arrays >= 0 else operands[i], outputs[i], args, i)
+            if op.view and op.spread:
+                note_spread_view(mode, operands[i], <Tensor>outputs[i])
+            elif op.view and isinstance(operands[0], Tensor):
+                note_view(op, mode, <Tensor>operands[0], <Tensor>outputs[i], args, i)
         return type(raw)._make(outputs) if hasattr(type(raw), "_make") else tuple(outputs)
     return raw
 

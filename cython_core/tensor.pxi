@@ -12,6 +12,7 @@ cdef Op op_getitem = None, op_setitem = None, op_write_view = None, op_scatter =
 
 
 @cython.final
+@cython.freelist(64)
 @cython.no_gc      # refers to arrays and ops only, which know nothing of tensors
 cdef class Cell:
     def __init__(self):
@@ -66,8 +67,8 @@ cdef class Like:
 cdef Like like_of(Backend backend, object raw):
     cdef Like like = Like.__new__(Like)
     like.backend = backend
-    like.shape = backend.shape_of(raw)
-    like.dtype = backend.dtype_of(raw)
+    like.shape = shape_of(backend, raw)
+    like.dtype = raw.dtype if backend.plain else backend.dtype_of(raw)
     if backend.devices:
         like.device = backend.device_of(raw)
     return like
@@ -157,6 +158,7 @@ cdef int set_requires_grad(Tensor t, bint value) except -1:
     return 0
 
 
+@cython.freelist(64)
 cdef class Tensor:
     """An array of any backend that may record what is done with it.
 
@@ -205,7 +207,7 @@ cdef class Tensor:
     def shape(self):
         """Length of each axis."""
         synchronise(self)
-        return self.backend.shape_of(self.raw)
+        return shape_of(self.backend, self.raw)
 
     @property
     def ndim(self):
@@ -715,7 +717,8 @@ def bind_operators(dict ops):
 def ones_like(Tensor t not None):
     """Untracked ones in the shape, dtype and place of a tensor: the cotangent of a scalar."""
     synchronise(t)
-    return wrap(t.backend, t.backend.normalise(like_of(t.backend, t.raw).full(1)))
+    like = like_of(t.backend, t.raw)
+    return wrap(t.backend, like.full(1) if like.shape else t.backend.scalar(1, like.dtype, like.device))
 
 
 def zeros_like(Tensor t not None):

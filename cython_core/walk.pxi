@@ -31,7 +31,8 @@ cdef class Walk:
     cdef Slot* slots
     cdef int32_t* edges             # slot that each edge feeds, or -1
     cdef int n_steps, n_leaves, n_slots, n_edges
-    cdef int room_steps, room_leaves
+    cdef int room_steps, room_leaves, room_stack
+    cdef PyObject** stack           # nodes found but not yet in the plan, borrowed
     cdef bint retain, create_graph, accumulate
     cdef int closing_first          # leaves that are roots themselves
     cdef int32_t* root_slots        # slots of the roots, then of the inputs
@@ -47,6 +48,7 @@ cdef class Walk:
         PyMem_Free(self.slots)
         PyMem_Free(self.edges)
         PyMem_Free(self.root_slots)
+        PyMem_Free(self.stack)
 
     # ---- the plan
 
@@ -110,26 +112,38 @@ cdef class Walk:
         return 0
 
     cdef int collect(self, Node root) except -1:
-        """Add every node and leaf under a root, without recursion: nodes found are their own stack."""
-        cdef int i, position
+        """Add every node and leaf under a root, depth first, last operand first: most programs are then in order already."""
+        cdef int i, depth = 1
         cdef Node node
         cdef object edge
-        if self.has_node(root):
-            return 0
-        position = self.n_steps
-        self.add_node(root)
-        while position < self.n_steps:
-            node = <Node>self.steps[position].node
+        self.make_room(1)
+        self.stack[0] = <PyObject*>root
+        while depth:
+            depth -= 1
+            node = <Node>self.stack[depth]
+            if self.has_node(node):
+                continue
+            self.add_node(node)
+            self.make_room(depth + node.n_edges)
             for i in range(node.n_edges):
                 edge = edge_of(node, i)
                 if edge is None:
                     continue
-                if isinstance(edge, Node):
+                if type(edge) is Node:
                     if not self.has_node(<Node>edge):
-                        self.add_node(<Node>edge)
+                        self.stack[depth] = <PyObject*>edge
+                        depth += 1
                 elif (<Tensor>edge).flags & TRACKED and not self.has_leaf(<Tensor>edge):
                     self.add_leaf(<Tensor>edge)
-            position += 1
+        return 0
+
+    cdef inline int make_room(self, int n) except -1:
+        if n > self.room_stack:
+            self.room_stack = 2 * n + 64
+            grown = PyMem_Realloc(self.stack, self.room_stack * sizeof(PyObject*))
+            if grown == NULL:
+                raise MemoryError()
+            self.stack = <PyObject**>grown
         return 0
 
     cdef int order(self) except -1:
@@ -171,7 +185,7 @@ cdef class Walk:
                 self.edges[n] = -1
                 if edge is None:
                     pass
-                elif isinstance(edge, Node):
+                elif type(edge) is Node:
                     self.edges[n] = self.steps[(<Node>edge).index].first_slot + number_of(node, k)
                 elif (<Tensor>edge).flags & TRACKED and self.has_leaf(<Tensor>edge):
                     self.edges[n] = self.leaves[(<Tensor>edge).index].slot
@@ -210,7 +224,7 @@ cdef class Walk:
                 edge = edge_of(node, k)
                 if self.edges[step.first_edge + k] < 0:
                     continue
-                if (self.steps[(<Node>edge).index].needed or self.slots[self.edges[step.first_edge + k]].captured if isinstance(edge, Node)
+                if (self.steps[(<Node>edge).index].needed or self.slots[self.edges[step.first_edge + k]].captured if type(edge) is Node
                         else self.leaves[(<Tensor>edge).index].wanted):
                     step.needed = 1
                 else:
@@ -296,7 +310,7 @@ cdef class Walk:
         cdef int k, slot
         cdef bint tensors, last, spare, new
         cdef object r, of
-        tensors = isinstance(g, Tensor) or (type(g) is tuple and self.create_graph)
+        tensors = is_tensor(node.backend, g) or (type(g) is tuple and self.create_graph)
         of = g if type(g) is not tuple else None
         for k in range(node.n_edges):
             slot = self.edges[step.first_edge + k]
@@ -307,6 +321,9 @@ cdef class Walk:
                 spare = owned and last and Py_REFCNT(<PyObject*>g) == 1
                 r = partial_product(node, <Formula>rule.formulas[k], g, tensors, spare)
                 new = owned and node.backend.counts_references if r is g else True
+            elif (<Formula>rule.formulas[k]).kind == SCATTER:
+                add_entry(&self.slots[slot], scatter_entry(node, &self.slots[slot], g, tensors))
+                continue
             else:
                 r = call_formula(node, <Formula>rule.formulas[k], g, tensors, None)
                 new = False
@@ -316,7 +333,7 @@ cdef class Walk:
     cdef int send_joint(self, Node node, Step* step, object g) except -1:
         """One formula for all operands."""
         cdef int k, slot
-        cdef bint tensors = isinstance(g, Tensor) or (type(g) is tuple and self.create_graph)
+        cdef bint tensors = is_tensor(node.backend, g) or (type(g) is tuple and self.create_graph)
         needs = tuple([self.edges[step.first_edge + k] >= 0 for k in range(node.n_edges)])
         results = call_formula(node, node.rule.joint, g, tensors, needs)
         if type(results) not in (tuple, list):

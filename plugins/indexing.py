@@ -78,7 +78,7 @@ def winners(read, key, x_like, xp):
 
 
 rules.linear(
-    "getitem", x=lambda g, key, x_like: scatter(x_like, key, g),
+    "getitem", x=scatter,
     node=getitem_node, view=True,
     samples=[
         # ints, slices, None, Ellipsis

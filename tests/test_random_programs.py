@@ -104,7 +104,7 @@ SHAPES = [(), (3,), (1, 3), (2, 3), (2, 1), (3, 3)]
 KEYS = [0, -1, slice(None), slice(1, None), slice(None, 2), slice(None, None, 2), None, Ellipsis]
 KEYS += [(slice(None), 0), (slice(None), slice(1, None)), (Ellipsis, -1), (0, slice(None, 2)), (1, 1)]
 
-which = st.integers(0, 11)  # how many tensors ago; the latest are the likeliest
+which = st.sampled_from([0, 1, 2, 3, 0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11])  # how many tensors ago
 values = st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0, 3.0])
 ON, OFF = True, False
 mostly_on = st.sampled_from([ON, ON, ON, ON, OFF])
@@ -115,6 +115,11 @@ def fits(into, shape):
         return np.broadcast_shapes(into, shape) == into
     except ValueError:
         return False
+
+
+def close(a, expected):
+    found = a.detach().numpy()
+    return found.shape == expected.shape and bool(np.all(np.abs(found - expected) <= 1e-8 * (1 + np.abs(expected))))
 
 
 class Programs(RuleBasedStateMachine):
@@ -195,8 +200,8 @@ class Programs(RuleBasedStateMachine):
     def new_shape(self, age, flat):
         a, n = self.pick(age)
         shape = (-1,) if flat else (*n.shape[::-1], 1)
-        # Of a hidden copy: whether a reshaped tensor is a view depends on strides that programs must not rely on.
-        self.keep(agrad.reshape(a.clone(), shape), reshape(n, np.zeros(n.shape).reshape(shape).shape))
+        # A copy of it: whether a reshaped tensor is a view depends on strides, which programs must not rely on.
+        self.keep(agrad.reshape(a, shape).clone(), reshape(n, np.zeros(n.shape).reshape(shape).shape))
 
     @rule(age=which, others=st.lists(which, min_size=1, max_size=2), axis=st.sampled_from([0, -1]))
     def concatenation(self, age, others, axis):
@@ -370,15 +375,13 @@ class Programs(RuleBasedStateMachine):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 assert a.grad is None
-        elif isinstance(n.edge(), naive.Tensor) or n.edge().keeper is n:
-            assert a.grad.shape == n.grad.shape
-            np.testing.assert_allclose(a.grad.detach().numpy(), n.grad, rtol=1e-8, atol=1e-8)
+        else:
+            assert close(a.grad, n.grad)
 
     @invariant()
     def tensors_agree(self):
         for a, n in getattr(self, "pairs", ()):
-            np.testing.assert_allclose(a.detach().numpy(), n.array, rtol=1e-9, atol=1e-9)
-            assert tuple(a.shape) == n.shape
+            assert close(a, n.array)
             assert a.requires_grad == (n.edge() is not None)
             assert a.is_leaf == (not isinstance(n.edge(), naive.Node))
             assert a._version == n.cell.version
@@ -395,8 +398,10 @@ class ProgramsThatMayOverwrite(Programs):
         self.allowed.__enter__()
 
     def teardown(self):
-        super().teardown()
-        self.allowed.__exit__(None, None, None)
+        try:
+            super().teardown()
+        finally:
+            self.allowed.__exit__(None, None, None)
 
 
 SHORT = settings(max_examples=120, stateful_step_count=40, deadline=None)

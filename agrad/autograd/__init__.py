@@ -1,6 +1,7 @@
-"""Differentiation: `backward` stores gradients in `.grad`, `grad` returns them. Arguments and error texts are PyTorch's.
+"""Differentiation: `backward` stores gradients in `.grad`, `grad` returns them.
 
-What a walk does stands in the engine; here its arguments are checked. Must know no backend and no rule.
+Arguments and error texts are PyTorch's. What a walk does stands in the engine; here its arguments are checked.
+Must know no backend and no rule.
 """
 
 import warnings
@@ -15,7 +16,13 @@ from agrad.cython_core.engine import Tensor
 __all__ = ["Variable", "backward", "enable_grad", "grad", "graph", "inference_mode", "no_grad", "set_grad_enabled"]
 
 
-def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
     """Add the gradients of tensors to the `.grad` of the leaves they were computed from.
 
     Parameters
@@ -56,14 +63,28 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     grads = cotangents(roots, grad_tensors)
     if create_graph:
         warnings.warn(
-            "Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which can cause a "
-            "memory leak. We recommend using autograd.grad when creating the graph to avoid this. If you have to use this function, make sure "
-            "to reset the .grad fields of your parameters to None after use to break the cycle and avoid the leak.", UserWarning, stacklevel=2)
-    engine.run_backward(roots, grads, create_graph if retain_graph is None else retain_graph, create_graph, inputs, True)
+            "Using backward() with create_graph=True will create a reference cycle between the parameter and its "
+            "gradient which can cause a memory leak. We recommend using autograd.grad when creating the graph to avoid "
+            "this. If you have to use this function, make sure to reset the .grad fields of your parameters to None "
+            "after use to break the cycle and avoid the leak.",
+            UserWarning,
+            stacklevel=2,
+        )
+    retain = create_graph if retain_graph is None else retain_graph
+    engine.run_backward(roots, grads, retain, create_graph, inputs, True)
 
 
-def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
-         only_inputs: bool = True, allow_unused: bool | None = None, is_grads_batched: bool = False, materialize_grads: bool = False) -> Any:
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> Any:
     """The gradients of outputs with respect to inputs; `.grad` is not touched.
 
     Parameters
@@ -98,12 +119,21 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     (tensor(6.),)
     """
     if not only_inputs:
-        warnings.warn("only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for other parts of the "
-                      "graph, please use agrad.autograd.backward.", FutureWarning, stacklevel=2)
+        warnings.warn(
+            "only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for "
+            "other parts of the graph, please use agrad.autograd.backward.",
+            FutureWarning,
+            stacklevel=2,
+        )
     if materialize_grads and allow_unused is False:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     if isinstance(inputs, Mapping):
-        results = grad(outputs, tuple(inputs.values()), grad_outputs, retain_graph, create_graph, True, allow_unused, is_grads_batched, materialize_grads)
+        results = grad(
+            outputs, tuple(inputs.values()), grad_outputs, retain_graph, create_graph, True, allow_unused,
+            is_grads_batched, materialize_grads,
+        )
         return dict(zip(inputs, results, strict=True))
     roots = as_tensors(outputs, "outputs")
     leaves = as_inputs(inputs, "grad")
@@ -115,18 +145,32 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         if g is None and materialize_grads:
             found[i] = engine.zeros_like(t)
         elif g is None and not allow_unused:
-            raise RuntimeError(f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set allow_unused=True if this "
-                               "is the desired behavior.")
+            raise RuntimeError(
+                f"The differentiated Tensor at index {i} appears to not have been used in the graph. "
+                "Set allow_unused=True if this is the desired behavior."
+            )
     return tuple(found)
 
 
-def batched_grad(roots: tuple[Tensor, ...], leaves: tuple[Tensor, ...], grad_outputs: Any, retain: bool, create_graph: bool,
-                 allow_unused: bool | None, materialize_grads: bool) -> tuple[Any, ...]:
+def batched_grad(
+    roots: tuple[Tensor, ...],
+    leaves: tuple[Tensor, ...],
+    grad_outputs: Any,
+    retain: bool,
+    create_graph: bool,
+    allow_unused: bool | None,
+    materialize_grads: bool,
+) -> tuple[Any, ...]:
     """One walk per row of the cotangents, stacked."""
     batches = as_tensors(grad_outputs, "grad_outputs")
     n = batches[0].shape[0]
-    rows = [grad(roots, leaves, tuple(b[i] for b in batches), retain or i + 1 < n, create_graph, True, allow_unused, False, materialize_grads)
-            for i in range(n)]
+    rows = [
+        grad(
+            roots, leaves, tuple(b[i] for b in batches), retain or i + 1 < n, create_graph, True, allow_unused, False,
+            materialize_grads,
+        )
+        for i in range(n)
+    ]
     stack = engine.find_op("stack").function
     return tuple(None if column[0] is None else stack(list(column)) for column in zip(*rows, strict=True))
 
@@ -149,14 +193,17 @@ def as_inputs(value: Any, caller: str) -> tuple[Tensor, ...]:
         if not isinstance(t, Tensor):
             raise TypeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
         if not t.requires_grad:
-            raise RuntimeError("One of the differentiated Tensors does not require grad" if caller == "grad"
-                               else "can't retain_grad on Tensor that has requires_grad=False")
+            raise RuntimeError(
+                "One of the differentiated Tensors does not require grad"
+                if caller == "grad"
+                else "can't retain_grad on Tensor that has requires_grad=False"
+            )
     return found
 
 
 def cotangents(roots: tuple[Tensor, ...], given: Any) -> tuple[Tensor, ...]:
     """A checked cotangent for every root."""
-    grads = (given,) if isinstance(given, Tensor) or given is None else tuple(given) if isinstance(given, Sequence) else (given,)
+    grads = tuple(given) if isinstance(given, Sequence) else (given,)
     if given is None:
         grads *= len(roots)
     if len(grads) != len(roots):
@@ -165,7 +212,7 @@ def cotangents(roots: tuple[Tensor, ...], given: Any) -> tuple[Tensor, ...]:
 
 
 def cotangent(i: int, root: Tensor, g: Any) -> Tensor:
-    """The cotangent of one root: as given if it fits, cast to the root's dtype; one for a real root with one element."""
+    """The cotangent of one root: as given, cast to the root's dtype; ones for a real root with one element."""
     if g is not None and not isinstance(g, Tensor):
         raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
     if not root.requires_grad:
@@ -177,14 +224,22 @@ def cotangent(i: int, root: Tensor, g: Any) -> Tensor:
             raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {root.dtype}")
         return engine.ones_like(root)
     if g.backend_ is not root.backend_:
-        raise RuntimeError(f"grad_output[{i}] is on the backend {g.backend_.name}, output[{i}] on {root.backend_.name}; move one with to(backend=...)")
+        raise RuntimeError(
+            f"grad_output[{i}] is on the backend {g.backend_.name}, output[{i}] on {root.backend_.name}; "
+            "move one with to(backend=...)"
+        )
     if g.shape != root.shape:
-        raise RuntimeError(f"Mismatch in shape: grad_output[{i}] has a shape of {shape_text(g)} and output[{i}] has a shape of {shape_text(root)}.")
+        raise RuntimeError(
+            f"Mismatch in shape: grad_output[{i}] has a shape of {shape_text(g)} "
+            f"and output[{i}] has a shape of {shape_text(root)}."
+        )
     if g.dtype == root.dtype:
         return g
     if (g.dtype.kind == "complex") != (root.dtype.kind == "complex"):
-        raise RuntimeError("For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
-                           f"grad_output[{i}] has a dtype of {g.dtype} and output[{i}] has a dtype of {root.dtype}.")
+        raise RuntimeError(
+            "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
+            f"grad_output[{i}] has a dtype of {g.dtype} and output[{i}] has a dtype of {root.dtype}."
+        )
     return engine.find_op("astype").function(g, root.dtype)     # type: ignore[no-any-return]
 
 

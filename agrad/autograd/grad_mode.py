@@ -1,5 +1,6 @@
-"""Grad modes: what is recorded and where. Each is a context manager, a decorator for functions and generators, and restores what was before.
+"""Grad modes: what is recorded and where.
 
+Each is a context manager and a decorator for functions and generators, and restores what was before.
 Must know only the engine's Mode.
 """
 
@@ -17,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ModeContext:
-    """A scoped change of the engine's mode. Entering is re-entrant: what was before is kept on a stack, and put back as the same object."""
+    """A scoped change of the engine's mode, re-entrant: the modes from before are kept on a stack and put back."""
 
     def __init__(self, **changes: Any) -> None:
         self._changes = changes
@@ -35,9 +36,13 @@ class ModeContext:
     def __call__(self, function: F) -> F:
         """Use as a decorator: each call, or each step of a generator, runs in the mode."""
         if inspect.isclass(function):
-            warnings.warn("Decorating classes is deprecated and will be disabled in future versions. You should only decorate functions or "
-                          "methods. To preserve the current behavior of class decoration, you can directly decorate the `__init__` method and "
-                          "nothing else.", FutureWarning, stacklevel=2)
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate "
+                "functions or methods. To preserve the current behavior of class decoration, you can directly decorate "
+                "the `__init__` method and nothing else.",
+                FutureWarning,
+                stacklevel=2,
+            )
             function.__init__ = self(function.__init__)     # type: ignore[misc]
             return function     # type: ignore[return-value]
         changes = self._changes
@@ -155,7 +160,9 @@ class set_grad_enabled(ModeContext):
 
 
 class inference_mode(ModeContext):
-    """Like `no_grad`, and results cannot take part in recorded computations later; `inference_mode(False)` switches it off inside.
+    """Like `no_grad`, and results cannot take part in recorded computations later.
+
+    `inference_mode(False)` switches it off inside.
 
     Examples
     --------

@@ -1,0 +1,194 @@
+"""From a rule's samples to arrays: the same numbers for every backend, drawn from a seed that the op's name gives.
+
+Numbers are drawn and kept as NumPy arrays in double precision; only a call on a backend turns them into its arrays.
+Must know no single backend and no single rule.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from agrad import standard
+from agrad.rules import Case, Point, Sample
+
+ARRAY_KINDS = ("array", "array?", "array*")
+IMAGINARY = 0.6     # imaginary parts lie within this: clear of the branch cuts that domains of real numbers avoid
+DOMAIN = (-2.0, 2.0)
+NUMBER = Sample("number")   # a Python number instead of an array
+
+UNARY = ((), (3,), (2, 3), (0,), (2, 0))
+BINARY = (((), ()), ((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2,)), ((0,), (1,)), ((3,), NUMBER), (NUMBER, (3,)))
+WITH_DEFAULT_SAMPLES = ("elementwise", "select", "not_differentiable")
+
+
+def samples_of(record: Any, signature: standard.Signature) -> list[Case] | None:
+    """The sample calls of a record; None if it declares none and has no usual ones."""
+    if record.samples is not None:
+        return list(record.samples)
+    required = [p for p in signature.parameters if p.default is standard.REQUIRED]
+    if record.family not in WITH_DEFAULT_SAMPLES or not required or any(p.kind != "array" for p in required):
+        return None
+    if len(required) == 1:
+        return [Case((shape,), {}) for shape in UNARY]
+    extra = ((2, 3),) * (len(required) - 2)
+    return [Case((*shapes, *extra), {}) for shapes in BINARY]
+
+
+def has_samples(record: Any, signature: standard.Signature) -> bool:
+    """Whether there is something to check; ops that take no array have nothing."""
+    return bool(samples_of(record, signature)) or not any(p.kind in (*ARRAY_KINDS, "index", "key") for p in signature.parameters)
+
+
+class Call:
+    """A sample call with its numbers drawn.
+
+    Attributes
+    ----------
+    arguments : dict
+        What was drawn, or the literal argument, by parameter.
+    places : list of (str, int or None)
+        The operands that are arrays of floating or complex numbers: their parameter, and their position in a variadic one.
+    """
+
+    def __init__(self, signature: standard.Signature, case: Case, record: Any, complex_: bool, seed: int) -> None:
+        self.signature, self.case = signature, case
+        rng = np.random.default_rng([crc32(signature.name.encode()), seed])
+        self.arguments: dict[str, Any] = {}
+        for parameter, value in bound(signature, case):
+            draw = Drawer(rng, domain_of(record, parameter.name), complex_)
+            self.arguments[parameter.name] = draw.argument(parameter, value)
+        self.places = list(self._find_places())
+
+    def _find_places(self) -> Iterator[tuple[str, int | None]]:
+        for p in self.signature.parameters:
+            value = self.arguments.get(p.name)
+            if p.kind == "array*" and value is not None:
+                yield from ((p.name, i) for i, part in enumerate(value) if is_inexact(part))
+            elif p.kind in ARRAY_KINDS and is_inexact(value):
+                yield p.name, None
+
+    @property
+    def operands(self) -> list[Any]:
+        """The arrays at `places`."""
+        return [self.arguments[name] if i is None else self.arguments[name][i] for name, i in self.places]
+
+    def label(self, k: int) -> str:
+        """What operand k is called."""
+        name, i = self.places[k]
+        return name if i is None else f"{name}[{i}]"
+
+    def arguments_with(self, operands: Sequence[Any], convert: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and keyword arguments with these operands, all other arrays converted."""
+        given = {name: convert_arrays(value, convert) for name, value in self.arguments.items()}
+        for (name, i), operand in zip(self.places, operands, strict=True):
+            if i is None:
+                given[name] = operand
+            else:
+                given[name][i] = operand
+        positional: list[Any] = []
+        for p in self.signature.parameters:
+            if p.name not in given or p.role == "keyword_only":
+                break
+            value = given.pop(p.name)
+            positional.extend(value if p.role == "var_positional" else (value,))
+        return positional, given
+
+    def __str__(self) -> str:
+        parts = [show(value) for value in self.case.args] + [f"{name}={show(value)}" for name, value in self.case.kwargs.items()]
+        return f"case({', '.join(parts)})"
+
+
+def is_inexact(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
+
+
+def convert_arrays(value: Any, convert: Any) -> Any:
+    """Every NumPy array in an argument converted; keys may hold them in tuples, variadic parameters in lists."""
+    if isinstance(value, np.ndarray):
+        return convert(value)
+    return type(value)(convert_arrays(part, convert) for part in value) if type(value) in (tuple, list) else value
+
+
+def bound(signature: standard.Signature, case: Case) -> Iterator[tuple[standard.Parameter, Any]]:
+    """The arguments of a case with their parameters."""
+    by_name = dict(zip(signature.bind_names, case.args, strict=False)) | case.kwargs
+    unknown = by_name.keys() - signature.positions.keys()
+    if unknown or len(case.args) > len(signature.parameters):
+        raise ValueError(f"{case} does not fit {signature.name}{signature.text}")
+    return ((p, by_name[p.name]) for p in signature.parameters if p.name in by_name)
+
+
+def domain_of(record: Any, parameter: str) -> tuple[float, float]:
+    domain = record.domain
+    if isinstance(domain, dict):
+        domain = domain.get(parameter)
+    return DOMAIN if domain is None else domain
+
+
+def case_of_point(special: Point, signature: standard.Signature) -> Case:
+    """A special point as a case: its inputs are those of the array parameters, in their order."""
+    names = [p.name for p in signature.parameters if p.kind in ARRAY_KINDS]
+    inputs = {name: None if value is None else Sample("values", data=value) for name, value in zip(names, special.inputs, strict=False)}
+    return Case((), inputs | special.kwargs)
+
+
+def show(value: Any) -> str:
+    if isinstance(value, Sample):
+        return f"values({value.data})" if value.kind == "values" else f"{value.kind}({value.shape})" if value.kind != "number" else "number"
+    if isinstance(value, (tuple, list)) and any(isinstance(part, (Sample, tuple, list)) for part in value):
+        inside = ", ".join(map(show, value))
+        return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' if len(value) == 1 else ''})"
+    return repr(value)
+
+
+class Drawer:
+    """Draws the argument of one parameter."""
+
+    def __init__(self, rng: np.random.Generator, domain: tuple[float, float], complex_: bool) -> None:
+        self.rng, self.complex_ = rng, complex_
+        self.low, self.high = domain
+
+    def argument(self, parameter: standard.Parameter, value: Any) -> Any:
+        """An array for a shape or sample, anything else as it is."""
+        if parameter.kind == "array*":
+            return [self.operand(part) for part in value]
+        return self.operand(value) if parameter.kind in ARRAY_KINDS else self.inside(value)
+
+    def operand(self, value: Any) -> Any:
+        return self.numbers(value) if isinstance(value, tuple) and not isinstance(value, Sample) else self.inside(value)
+
+    def inside(self, value: Any) -> Any:
+        """A literal argument, with the samples in it drawn."""
+        if isinstance(value, Sample):
+            return getattr(self, value.kind)(value)
+        return type(value)(self.inside(part) for part in value) if type(value) in (tuple, list) else value
+
+    def numbers(self, shape: tuple[int, ...]) -> Any:
+        """Any numbers of the domain."""
+        return self.with_imaginary(np.asarray(self.rng.uniform(self.low, self.high, shape)))
+
+    def with_imaginary(self, real: Any) -> Any:
+        return real + 1j * self.rng.uniform(-IMAGINARY, IMAGINARY, real.shape) if self.complex_ else real
+
+    def number(self, sample: Sample) -> Any:
+        return float(self.rng.uniform(self.low, self.high))
+
+    def ints(self, sample: Sample) -> Any:
+        return np.asarray(self.rng.integers(int(sample.low), int(sample.high), sample.shape))
+
+    def mask(self, sample: Sample) -> Any:
+        return np.asarray(self.rng.random(sample.shape) < 0.5)
+
+    def distinct(self, sample: Sample) -> Any:
+        """Evenly spread over the domain, shuffled, and moved by less than a third of what lies between two."""
+        n = int(np.prod(sample.shape))
+        gap = (self.high - self.low) / (n + 1)
+        places = self.low + gap * (1 + self.rng.permutation(n)) + self.rng.uniform(-gap / 3, gap / 3, n)
+        return self.with_imaginary(places.reshape(sample.shape))
+
+    def values(self, sample: Sample) -> Any:
+        """Floating and complex data take the dtype under test, integers and booleans keep theirs."""
+        data = np.asarray(sample.data)
+        return data + 0j if self.complex_ and data.dtype.kind == "f" else data
