@@ -38,14 +38,18 @@ from agrad.defaults import (  # noqa: E402
     set_default_dtype,
     use_backend,
 )
+from agrad.dtype_functions import FUNCTIONS as _DTYPE_FUNCTIONS  # noqa: E402
+from agrad.dtype_functions import namespace_info as _namespace_info  # noqa: E402
 from agrad.methods import install as _install  # noqa: E402
 from agrad.printing import get_printoptions, printoptions, set_printoptions  # noqa: E402
 from agrad.random import manual_seed, rand, rand_like, randn, randn_like  # noqa: E402
 from agrad.spellings import ALIASES as _ALIASES  # noqa: E402
-from agrad.spellings import squeeze as squeeze  # noqa: E402
+from agrad.spellings import amax, amin, squeeze as squeeze  # noqa: E402
 
 _install()
 _engine.install_policy(lambda: configuration.lookup("on_saved_write").value)
+globals().update(_DTYPE_FUNCTIONS)
+__array_namespace_info__ = _namespace_info()
 globals().update({name: creation_function(name) for name in _CREATION if name != "asarray"})
 globals().update({alias: _ops[name].function for alias, name in _ALIASES.items()})
 globals().update(_dtypes.DTYPES)
@@ -59,7 +63,7 @@ __all__ = [
     *_dtypes.DTYPES,
     *_standard.CONSTANTS,
     "Tensor",
-    "allclose",
+    "allclose", "amax", "amin",
     "as_tensor",
     "autograd",
     "backends",

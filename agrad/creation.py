@@ -193,9 +193,9 @@ def convert_tensor(t: Tensor, dtype: Any, device: Any, copy: bool | None, backen
     return call("copy", t) if copy else t
 
 
-def call(name: str, *args: Any, **kwargs: Any) -> Any:
+def call(name: str, *args: Any, **kwargs: Any) -> Tensor:
     """An op by name."""
-    return engine.find_op(name).function(*args, **kwargs)
+    return engine.find_op(name).function(*args, **kwargs)  # type: ignore[no-any-return]
 
 
 def holds_tensors(obj: Any) -> bool:

@@ -15,7 +15,7 @@ from agrad.creation import call, convert
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 from agrad.defaults import default_backend, default_device, default_dtype
-from agrad.spellings import ALIASES, squeeze, torch_call
+from agrad.spellings import ALIASES, amax, amin, squeeze, torch_call
 
 __all__ = ["install"]
 
@@ -215,6 +215,11 @@ def narrow(self: Tensor, dim: int, start: int, length: int) -> Tensor:
     return self[(*(slice(None),) * (dim % self.ndim), slice(start, start + length))]
 
 
+def storage(self: Tensor) -> Any:
+    """The backend's array that holds the elements: one object for all tensors that share all of it."""
+    return self.detach().array
+
+
 def dim(self: Tensor) -> int:
     """Number of axes."""
     return self.ndim
@@ -271,8 +276,9 @@ def check_cast(source: Any, target: Any) -> None:
     """Raise unless values of a dtype may be written into another."""
     order = {"bool": 0, "unsigned": 1, "signed": 1, "real": 2, "complex": 3}
     if order[source.kind] > order[target.kind]:
-        types = torch_type(source), torch_type(target)
-        raise RuntimeError("result type {} can't be cast to the desired output type {}".format(*types))
+        raise RuntimeError(
+            f"result type {torch_type(source)} can't be cast to the desired output type {torch_type(target)}"
+        )
 
 
 def torch_type(dtype: Any) -> str:
@@ -282,7 +288,7 @@ def torch_type(dtype: Any) -> str:
         "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
         "complex64": "ComplexFloat", "complex128": "ComplexDouble",
     }
-    return names.get(dtype.name, dtype.name)
+    return names.get(dtype.name, str(dtype.name))
 
 
 def as_operand(value: Any, like: Tensor) -> Any:
@@ -343,7 +349,7 @@ def tensor_repr(self: Tensor) -> str:
     values = values_of(plain if dtype != "bfloat16" else convert(plain, dtype="float32"))
     usual = default_dtype(self.backend_).name
     complex_usual = "complex64" if usual in ("float32", "float16", "bfloat16") else "complex128"
-    device = str(self.device)
+    device = self.backend_.device_name(self.device)
     return printing.describe(
         values,
         dtype=dtype,
@@ -359,12 +365,12 @@ def usual_device(backend: Any) -> str:
     with contextlib.suppress(ValueError, RuntimeError):
         chosen = default_device(backend) if backend is default_backend() else None
         if chosen is not None:
-            return str(chosen)
-    return str(backend.usual_device())
+            return str(backend.device_name(chosen))
+    return str(backend.device_name(backend.usual_device()))
 
 
 def tensor_format(self: Tensor, specification: str) -> str:
-    if self.ndim == 0 and specification:
+    if self.ndim == 0:
         return format(values_of(self).item(), specification)
     return object.__format__(self, specification) if specification else tensor_repr(self)
 
@@ -375,7 +381,7 @@ def tensor_init(self: Tensor, *data: Any, **kwargs: Any) -> None:
     self._adopt(convert(values, dtype=default_dtype(default_backend()), copy=True, **kwargs).detach())
 
 
-def rebuild(cls: type, backend: str, values: Any, requires_grad: bool, attributes: dict[str, Any]) -> Tensor:
+def rebuild(cls: type[Tensor], backend: str, values: Any, requires_grad: bool, attributes: dict[str, Any]) -> Tensor:
     """A tensor from its pickled parts."""
     adapter = backends.find(backend)
     raw = adapter.from_numpy(values, None, None, True)
@@ -386,6 +392,8 @@ def rebuild(cls: type, backend: str, values: Any, requires_grad: bool, attribute
 
 
 def tensor_reduce(self: Tensor, protocol: int) -> Any:
+    if self._backward_hooks:
+        warnings.warn("backward hooks on a tensor will not be serialized. Register them again after loading.", UserWarning, stacklevel=2)
     return rebuild, (type(self), self.backend_.name, np.array(values_of(self)), self.requires_grad, dict(self.__dict__))
 
 
@@ -460,7 +468,7 @@ CASTS = {
 # Functions of this file that are methods under their own name, and those under others.
 OWN_NAMES: tuple[Callable[..., Any], ...] = (
     item, tolist, numpy, to, to_device, type_as, view, view_as, expand, expand_as, flatten, ravel, transpose, t, select,
-    narrow, dim, numel, element_size, is_floating_point, is_complex, zero_, fill_, copy_, squeeze,
+    narrow, storage, amax, amin, dim, numel, element_size, is_floating_point, is_complex, zero_, fill_, copy_, squeeze,
 )
 OTHER_NAMES = {
     "ndimension": dim,
@@ -499,7 +507,7 @@ def table() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, op in engine.all_ops().items():
         first = op.signature.parameters[0] if op.signature.parameters else None
-        hidden = "." in name or name in ("read_view", "write_view", "setitem", "getitem", "transfer")
+        hidden = "." in name or name in ("extremum", "read_view", "write_view", "setitem", "getitem", "transfer")
         if not hidden and first is not None and first.kind == "array":
             found[name] = op.function
         op.foreign = torch_call(name)
@@ -527,8 +535,8 @@ def install() -> None:
         inputs: Any = None,
     ) -> None:
         """Add the gradients of this tensor to the `.grad` of its leaves; see `agrad.autograd.backward`."""
-        backward(self, gradient, retain_graph, create_graph, inputs)
+        backward(self, (gradient,), retain_graph, create_graph, inputs)
 
     tensor_backward.__name__, tensor_backward.__qualname__ = "backward", "Tensor.backward"
-    asked_by_the_engine = {"backend_of": backends.of, "check_cast": check_cast, "as_operand": as_operand}
+    asked_by_the_engine = {"backend_of": backends.of, "dtype_of": dtypes.of, "check_cast": check_cast, "as_operand": as_operand}
     engine.install_methods({**table(), "backward": tensor_backward, **asked_by_the_engine})

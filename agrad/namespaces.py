@@ -10,6 +10,7 @@ from typing import Any
 from agrad import backends, dtypes, standard
 from agrad.creation import CREATION, creation_function
 from agrad.cython_core import engine
+from agrad.dtype_functions import FUNCTIONS, namespace_info
 
 __all__ = ["Namespace", "facade"]
 
@@ -23,6 +24,7 @@ class Namespace(ModuleType):
             f"The Array API standard {standard.VERSION} on agrad Tensors of {backend.name}.",
         )
         self.__dict__.update(_backend=backend, _prefix=prefix, __array_api_version__=standard.VERSION)
+        self.__dict__["__array_namespace_info__"] = namespace_info(backend)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -35,6 +37,8 @@ class Namespace(ModuleType):
     def _find(self, full: str) -> Any:
         if full in CREATION:
             return creation_function(full, self._backend)
+        if full in FUNCTIONS:
+            return FUNCTIONS[full]
         try:
             return engine.find_op(full).function
         except LookupError:

@@ -1,21 +1,23 @@
 """How a differentiation rule is declared. This header is the whole specification of the form.
 
-A **rule set** is one module-level `RuleSet`, named by an entry point of the group ``agrad.plugins``; the entry point's name is the chapter
-of the standard, or the prefix (``physics`` for ``physics.*``), that the set owns. It is loaded when one of its names is first used.
+A **rule set** is one module-level `RuleSet`, named by an entry point of the group ``agrad.plugins``; the entry point's
+name is the chapter of the standard, or the prefix (``physics`` for ``physics.*``), that the set owns. It is loaded when
+one of its names is first used.
 
 **One record per op** says everything about it: derivative, samples, special points, tolerances. The families:
 
-    rules.elementwise("sin", x=lambda x, xp: xp.cos(x))        the holomorphic partial d; the engine forms g * conj(d)
-    rules.select("maximum", x1=lambda x1, x2: x1 >= x2, ...)   a mask per input; where(mask, g, 0), ties shared equally
-    rules.linear("permute_dims", x=lambda g, axes, xp: ...)    the transpose, per parameter; forward mode is the op itself
-    rules.bilinear("matmul", x1=..., x2=...)                   a transpose per input
-    rules.reduction("sum", x=...)                              a cotangent per input; axes go
-    rules.general("linalg.det", vjp={"x": ...}, jvp=...)       a cotangent per input, or one function that returns all (a tuple)
-    rules.flat("floor", "round")                               tracked, gradient zero
-    rules.not_differentiable("argmax", "equal")                results are not tracked
-    rules.op("physics.lj(r: array, eps=1.0)")                  a new op; the families then take its name, `.kernel` gives its kernels
+    rules.elementwise("sin", x=lambda x, xp: xp.cos(x))       the holomorphic partial d; the engine forms g * conj(d)
+    rules.select("maximum", x1=lambda x1, x2: x1 >= x2, ...)  a mask per input; where(mask, g, 0), ties shared equally
+    rules.linear("permute_dims", x=lambda g, axes, xp: ...)   the transpose, per parameter; forward mode: the op itself
+    rules.bilinear("matmul", x1=..., x2=...)                  a transpose per input
+    rules.reduction("sum", x=...)                             a cotangent per input; axes go
+    rules.general("linalg.det", vjp={"x": ...}, jvp=...)      a cotangent per input, or one function: a tuple of all
+    rules.flat("floor", "round")                              tracked, gradient zero
+    rules.not_differentiable("argmax", "equal")               results are not tracked
+    rules.op("physics.lj(r: array, eps=1.0)")                 a new op, which the families then name; see `NewOp.kernel`
 
-Every ``array`` parameter of the op must be given a formula, a number (a constant partial), or an explicit None (no derivative).
+Every ``array`` parameter of the op must be given a formula, a number (a constant partial), or an explicit None (no
+derivative).
 
 **A formula's parameters say what it needs**, by name, and only that is saved:
 
@@ -23,21 +25,24 @@ Every ``array`` parameter of the op must be given a formula, a number (a constan
     t            the tangent (in ``jvp`` only)
     out          the result, a tuple if there are several
     NAME         any parameter of the op; arrays are saved because they are named, static ones cost nothing
-    NAME_like    shape, dtype, device of an array parameter without its memory: .shape .dtype .device .ndim .size .zeros() .ones() .full(v)
+    NAME_like    an array parameter without its memory: .shape .dtype .device .ndim .size .zeros() .ones() .full(v)
     xp           the namespace: the standard's names and every op under its public name
     needs        which array parameters want their gradient, a tuple of bool (for functions that return all)
 
-It runs in two worlds: with the backend's arrays, or with Tensors when the walk itself is recorded. So it uses `xp`, operators and `NAME_like`
-only, never branches on values, never reads ``.shape`` of an array that was saved, never writes in place. The engine sums broadcast axes, casts to the parameter's dtype and
-takes the real part for real parameters. A Python scalar operand arrives as a 0-d array of the result's dtype (``scalars=True``: as the number).
-A variadic parameter (``array*``) arrives as a tuple; its formula returns one gradient per element. Indexing ops return `scatter(x_like, key, g)`.
+It runs in two worlds: with the backend's arrays, or with Tensors when the walk itself is recorded. So it uses `xp`,
+operators and `NAME_like` only, never branches on values, never reads ``.shape`` of an array that was saved, never
+writes in place. The engine sums broadcast axes, casts to the parameter's dtype and takes the real part for real
+parameters. A Python scalar operand arrives as a 0-d array of the result's dtype (``scalars=True``: as the number). A
+variadic parameter (``array*``) arrives as a tuple; its formula returns one gradient per element. Indexing ops return
+`scatter(x_like, key, g)`.
 
-Formulas that are not holomorphic (abs, real, imag, conj) are linear or general, never elementwise. Forward rules (``jvp=``, ``linear_part=``)
-are declared here and follow from the family elsewhere.
+Formulas that are not holomorphic (abs, real, imag, conj) are linear or general, never elementwise. Forward rules
+(``jvp=``, ``linear_part=``) are declared here and follow from the family elsewhere.
 
-Further fields of a record: ``node`` (PyTorch's name of the graph node, or a function of (args, scalars)), ``view`` (the result may share memory with
-the first argument), ``complex`` (False: real input only), ``domain``, ``samples``, ``special``, ``tol``, ``second`` (False: second order is not checked),
-``note``. Made with: `case`, `ints`, `mask`, `distinct`, `values`, `point`.
+Further fields of a record: ``node`` (PyTorch's name of the graph node, or a function of (args, scalars)), ``view`` (the
+result may share memory with the first argument), ``complex`` (False: real input only), ``domain``, ``samples``,
+``special``, ``tol``, ``second`` (False: second order is not checked), ``note``. Made with: `case`, `ints`, `mask`,
+`distinct`, `values`, `point`.
 
 This file must know no backend and no single rule.
 """
@@ -57,8 +62,23 @@ from agrad.cython_core import engine
 from agrad.cython_core.engine import Formula, Op, Rule, scatter
 
 __all__ = [
-    "Case", "Point", "PluginInfo", "Record", "RuleError", "RuleSet", "case", "distinct", "find", "ints", "mask", "ops", "override", "plugins",
-    "point", "scatter", "values",
+    "Case",
+    "PluginInfo",
+    "Point",
+    "Record",
+    "RuleError",
+    "RuleSet",
+    "case",
+    "distinct",
+    "find",
+    "ints",
+    "mask",
+    "ops",
+    "override",
+    "plugins",
+    "point",
+    "scatter",
+    "values",
 ]
 
 GROUP = "agrad.plugins"
@@ -70,7 +90,7 @@ class RuleError(TypeError):
     """A rule set is declared wrongly; the message names plugin, distribution, op and parameter."""
 
 
-# --------------------------------------------------------------------------------------------------------------- samples
+# -------------------------------------------------------------------------------------------------------------- samples
 
 
 class Sample(NamedTuple):
@@ -99,7 +119,7 @@ class Point(NamedTuple):
 
 
 def case(*args: Any, **kwargs: Any) -> Case:
-    """A sample call: a shape for each array parameter (a list of shapes for ``array*``), static arguments as they are."""
+    """A sample call: a shape for each array parameter (``array*``: a list of shapes), static arguments as they are."""
     return Case(args, kwargs)
 
 
@@ -132,17 +152,38 @@ def values(data: Any) -> Sample:
 
 
 class Record:
-    """Everything about one op. The fields are those of the header, `derivatives` by parameter, `joint` for a function that returns all."""
+    """Everything about one op.
 
-    def __init__(self, family: str, name: str, derivatives: dict[str, Any], joint: Callable[..., Any] | None = None, *, scalars: bool = False,
-                 jvp: Any = None, linear_part: Any = None, once: bool = False, node: Any = None, view: bool = False, complex: bool = True,
-                 domain: Any = None, samples: Iterable[Case] | None = None, special: Iterable[Point] = (), tol: float | None = None,
-                 second: bool = True, note: str = "") -> None:
+    The fields are those of the header, `derivatives` by parameter, `joint` for a function that returns all.
+    """
+
+    def __init__(
+        self,
+        family: str,
+        name: str,
+        derivatives: dict[str, Any],
+        joint: Callable[..., Any] | None = None,
+        *,
+        scalars: bool = False,
+        jvp: Any = None,
+        linear_part: Any = None,
+        once: bool = False,
+        node: Any = None,
+        view: bool = False,
+        complex: bool = True,
+        domain: Any = None,
+        samples: Iterable[Case] | None = None,
+        special: Iterable[Point] = (),
+        tol: float | None = None,
+        second: bool = True,
+        note: str = "",
+    ) -> None:
         self.family, self.name, self.derivatives, self.joint = family, name, derivatives, joint
         self.scalars, self.jvp, self.linear_part, self.once = scalars, jvp, linear_part, once
         self.node, self.view, self.complex, self.domain = node, view, complex, domain
         self.samples, self.special, self.tol, self.second = samples, tuple(special), tol, second
         self.note = note
+        self.kernels: dict[str, Any] = {}  # of an op that the set adds, filled in when it is installed
 
     def __repr__(self) -> str:
         return f"<record {self.name} ({self.family})>"
@@ -182,7 +223,8 @@ class RuleSet:
     name : str
         The entry point's name: a chapter of the standard, or the prefix of the ops that the set adds.
     override : bool
-        The rules replace those of another distribution, where configuration or `override` names this one.
+        The rules replace those of another distribution, where configuration or `override` names this one. Repeat the
+        `op` line to replace the rule of a plugin's op; its kernels stay.
 
     Examples
     --------
@@ -196,7 +238,7 @@ class RuleSet:
         self.name, self.override = name, override
         self.records: dict[str, Record] = {}
         self.new_ops: dict[str, NewOp] = {}
-        self.bound: dict[str, Rule | None] = {}
+        self.bound: dict[str, Rule] = {}
         self.origin = f"the rule set {name!r}"     # its distribution is known once it is loaded
 
     # -- the families
@@ -210,7 +252,7 @@ class RuleSet:
         self._declare("select", name, fields)
 
     def linear(self, name: str, *, linear_part: Any = None, **fields: Any) -> None:
-        """The transpose for each array parameter, in which the op is jointly linear (``linear_part``: of an affine op)."""
+        """The transpose for each array parameter; the op is jointly linear in them (``linear_part``: of an affine op)."""
         self._declare("linear", name, fields, linear_part=linear_part)
 
     def bilinear(self, name: str, **fields: Any) -> None:
@@ -239,12 +281,14 @@ class RuleSet:
     def op(self, line: str) -> NewOp:
         """Declare an op that the standard lacks: the same line as in `agrad.standard`."""
         signature = standard.parse(line, self.name)
-        if signature.name in self.new_ops or signature.name.partition(".")[0] != self.name:
-            problem = "is declared twice" if signature.name in self.new_ops else f"is not under the prefix {self.name!r} that the rule set owns"
-            raise RuleError(f"{self.origin}: the op {signature.name} {problem}")
+        where = f"{self.origin}: the op {signature.name}"
+        if signature.name in self.new_ops:
+            raise RuleError(f"{where} is declared twice")
+        if signature.name.partition(".")[0] != self.name:
+            raise RuleError(f"{where} is not under the prefix {self.name!r} that the rule set owns")
         for parameter in signature.parameters:
             if parameter.name in RESERVED or parameter.name.endswith("_like"):
-                raise RuleError(f"{self.origin}: {signature.name} has a parameter {parameter.name!r}; that name is reserved for formulas")
+                raise RuleError(f"{where} has a parameter {parameter.name!r}; that name is reserved for formulas")
         self.new_ops[signature.name] = NewOp(line, signature)
         return self.new_ops[signature.name]
 
@@ -252,25 +296,32 @@ class RuleSet:
         if name in self.records:
             raise RuleError(f"{self.origin}: {name} is declared twice")
         signature = self.new_ops[name].signature if name in self.new_ops else self._standard(name)
-        derivatives = {p.name: fields.pop(p.name) for p in signature.parameters if p.kind in ARRAY_KINDS and p.name in fields}
+        arrays = [p.name for p in signature.parameters if p.kind in ARRAY_KINDS]
+        derivatives = {parameter: fields.pop(parameter) for parameter in arrays if parameter in fields}
         try:
             record = Record(family, name, derivatives, **fields, **more)
         except TypeError as error:
             unknown = str(error).rpartition("argument ")[2]
-            arrays = ", ".join(p.name for p in signature.parameters if p.kind in ARRAY_KINDS) or "none"
-            raise RuleError(f"{self.origin}: {name} has neither an array parameter nor a field {unknown}; array parameters are: {arrays}") from None
+            raise RuleError(
+                f"{self.origin}: {name} has neither an array parameter nor a field {unknown}; "
+                f"array parameters are: {', '.join(arrays) or 'none'}"
+            ) from None
         if family not in ("flat", "not_differentiable") and record.joint is None:
-            for p in signature.parameters:
-                if p.kind in ARRAY_KINDS and p.name not in derivatives:
-                    raise RuleError(f"{self.origin}: {name} says nothing about its array parameter {p.name!r}; give a formula, or None if it has no derivative")
+            for parameter in arrays:
+                if parameter not in derivatives:
+                    raise RuleError(
+                        f"{self.origin}: {name} says nothing about its array parameter {parameter!r}; "
+                        "give a formula, or None if it has no derivative"
+                    )
         self.records[name] = record
-        compile_record(self, record, signature)     # declared wrongly is found here, not when the op is used
+        compile_record(self, record, signature)  # declared wrongly is found here, not when the op is used
 
     def _standard(self, name: str) -> standard.Signature:
         try:
             return standard.signature(name)
         except LookupError:
-            raise RuleError(f"{self.origin}: {name} is neither a function of the standard nor declared by rules.op") from None
+            problem = "is neither a function of the standard nor declared by rules.op"
+            raise RuleError(f"{self.origin}: {name} {problem}") from None
 
     # -- connecting with the engine
 
@@ -296,8 +347,18 @@ class RuleSet:
                 engine.make_function(Op(name, new.signature, standard.REQUIRED), new.doc or f"Op of {origin}.")
         for name, record in self.records.items():
             op = engine.find_op(name)
-            rule = Rule(op, record.family, *compile_record(self, record, op.signature), jvp=record.jvp, source=origin,
-                        node_name=record.node or default_node_name(name), partial=record.family == "elementwise", scalars=record.scalars)
+            formulas, joint = compile_record(self, record, op.signature)
+            rule = Rule(
+                op,
+                record.family,
+                formulas,
+                joint,
+                jvp=record.jvp,
+                source=origin,
+                node_name=record.node or default_node_name(name),
+                partial=record.family == "elementwise",
+                scalars=record.scalars,
+            )
             self.bound[name] = rule
             if not self.override:
                 record.kernels = self.new_ops[name].kernels if name in self.new_ops else {}
@@ -310,7 +371,7 @@ class RuleSet:
             op.set_rule(rule, op.record, op.record.view, OPERATOR_CODES.get(name, 0))
 
 
-OPERATOR_CODES = {"add": 1, "subtract": 2, "multiply": 3, "divide": 4}    # ops with a compiled short cut
+OPERATOR_CODES = {"add": 1, "subtract": 2, "multiply": 3, "divide": 4}  # ops with a compiled short cut
 
 
 def default_node_name(name: str) -> str:
@@ -318,40 +379,51 @@ def default_node_name(name: str) -> str:
     return "".join(part.capitalize() for part in name.rpartition(".")[2].split("_")) + "Backward0"
 
 
-# ----------------------------------------------------------------------------------------------------- compiling formulas
+# --------------------------------------------------------------------------------------------------- compiling formulas
 
 
-def compile_record(rules: RuleSet, record: Record, signature: standard.Signature) -> tuple[tuple[Formula | None, ...], Formula | None]:
+def compile_record(
+    rules: RuleSet, record: Record, signature: standard.Signature
+) -> tuple[tuple[Formula | None, ...], Formula | None]:
     """The engine's formulas for a record: one per array parameter, or one for all."""
     arrays = [p for p in signature.parameters if p.kind in ARRAY_KINDS]
-    where = f"{rules.origin}: {record.name}"
+    where = f"{rules.origin}: {record.name}.vjp"
     if record.jvp is not None:
-        check_forward(record.jvp, signature, where)
+        check_forward(record.jvp, signature, f"{rules.origin}: {record.name}.jvp")
     if record.family == "not_differentiable":
         return (None,) * len(arrays), None
     if record.family == "flat":
-        made = [("zeros", lambda x_like: x_like.zeros(), [(LIKE, signature.positions[p.name])]) for p in arrays]
-        return tuple(Formula(f, f"{record.name}.vjp[{p.name}]", a, len(signature.parameters)) for p, (_, f, a) in zip(arrays, made, strict=True)), None
+        return tuple(zeros_formula(record.name, p.name, signature) for p in arrays), None
     if record.joint is not None:
-        return (None,) * len(arrays), compile_formula(record.joint, f"{record.name}.vjp", signature, where)
+        return (None,) * len(arrays), compile_formula(record.joint, signature, where)
     if record.family == "select":
         return compile_masks(record, signature, where), None
+    given = {p.name: record.derivatives[p.name] for p in arrays}
     formulas = tuple(
-        None if record.derivatives[p.name] is None else compile_formula(record.derivatives[p.name], f"{record.name}.vjp[{p.name}]", signature, where)
-        for p in arrays)
+        None if formula is None else compile_formula(formula, signature, f"{where}[{name}]")
+        for name, formula in given.items()
+    )
     if any(p.kind == "array*" for p in arrays):
         return (None,) * len(arrays), formulas[0]
     return formulas, None
 
 
-G, OUT, XP, NEEDS, SAVED, STATIC, LIKE = range(7)      # the engine's codes for where an argument comes from
+G, OUT, XP, NEEDS, SAVED, STATIC, LIKE = range(7)  # the engine's codes for where an argument comes from
 
 
-def sources_of(function: Callable[..., Any], signature: standard.Signature, where: str, extra: tuple[str, ...] = ()) -> list[tuple[int, int]]:
+def zeros_formula(name: str, parameter: str, signature: standard.Signature) -> Formula:
+    """The gradient of a flat op."""
+    source = (LIKE, signature.positions[parameter])
+    return Formula(lambda x_like: x_like.zeros(), f"{name}.vjp[{parameter}]", [source], len(signature.parameters))
+
+
+def sources_of(
+    function: Callable[..., Any], signature: standard.Signature, where: str, extra: tuple[str, ...] = ()
+) -> list[tuple[int, int]]:
     """Where each argument of a formula comes from."""
     names = []
     for parameter in python_signature(function).parameters.values():
-        if parameter.kind in (PythonParameter.VAR_KEYWORD, PythonParameter.VAR_POSITIONAL, PythonParameter.KEYWORD_ONLY):
+        if parameter.kind not in (PythonParameter.POSITIONAL_ONLY, PythonParameter.POSITIONAL_OR_KEYWORD):
             raise RuleError(f"{where}: formulas take plain parameters, not {parameter}")
         names.append(parameter.name)
     kinds = {p.name: p.kind for p in signature.parameters}
@@ -367,12 +439,15 @@ def sources_of(function: Callable[..., Any], signature: standard.Signature, wher
             sources.append((LIKE, signature.positions[base]))
         elif name not in extra:
             allowed = ", ".join((*(n for n in RESERVED if n != "t" or "t" in extra), *kinds))
-            raise RuleError(f"{where}: a formula asks for {name!r}; it may ask for {allowed} and NAME_like of an array parameter")
+            raise RuleError(
+                f"{where}: a formula asks for {name!r}; it may ask for {allowed} and NAME_like of an array parameter"
+            )
     return sources
 
 
-def compile_formula(formula: Any, label: str, signature: standard.Signature, where: str) -> Formula:
-    """One formula as the engine calls it."""
+def compile_formula(formula: Any, signature: standard.Signature, where: str) -> Formula:
+    """One formula as the engine calls it; the engine's messages name its source themselves."""
+    label = where.rpartition(": ")[2]
     if not callable(formula):
         return Formula(formula, label, [], len(signature.parameters))
     sources = sources_of(formula, signature, where)
@@ -398,7 +473,7 @@ def name_formula(formula: Any, label: str) -> None:
 def compile_masks(record: Record, signature: standard.Signature, where: str) -> tuple[Formula | None, ...]:
     """Formulas of a select op: where(mask, g, 0), divided by the number of inputs that were selected."""
     masks = {name: f for name, f in record.derivatives.items() if f is not None}
-    sources = {name: sources_of(f, signature, where) for name, f in masks.items()}
+    sources = {name: sources_of(f, signature, f"{where}[{name}]") for name, f in masks.items()}
     every = sorted({s for group in sources.values() for s in group})
     picks = {name: [every.index(s) for s in group] for name, group in sources.items()}
 
@@ -417,9 +492,12 @@ def compile_masks(record: Record, signature: standard.Signature, where: str) -> 
         vjp.__name__ = vjp.__qualname__ = f"{record.name}.vjp[{chosen}]"
         return vjp
 
-    return tuple(
-        Formula(cotangent(p.name), f"{record.name}.vjp[{p.name}]", [(G, 0), (XP, 0), *every], len(signature.parameters)) if p.name in masks else None
-        for p in signature.parameters if p.kind in ARRAY_KINDS)
+    def formula(name: str) -> Formula | None:
+        label = f"{record.name}.vjp[{name}]"
+        arguments = [(G, 0), (XP, 0), *every]
+        return Formula(cotangent(name), label, arguments, len(signature.parameters)) if name in masks else None
+
+    return tuple(formula(p.name) for p in signature.parameters if p.kind in ARRAY_KINDS)
 
 
 def check_forward(jvp: Any, signature: standard.Signature, where: str) -> None:
@@ -450,7 +528,7 @@ loading = RLock()                               # one thread loads; a plugin may
 @cache
 def entry_points() -> tuple[Any, ...]:
     """All entry points of the group, agrad's first."""
-    from importlib import metadata      # when the first op is used, not with agrad
+    from importlib import metadata  # when the first op is used, not with agrad
 
     found = metadata.entry_points(group=GROUP)
     return tuple(sorted(found, key=lambda e: (e.dist.name != "agrad", e.dist.name, e.name)))
@@ -573,7 +651,7 @@ def find_plugin(prefix: str) -> bool:
 
 
 def find_kernel(op: Op, backend: Any) -> Callable[..., Any]:
-    """The raw function for an op on a backend: the plugin's for this backend, the backend's own, the plugin's generic one."""
+    """The raw function for an op: the plugin's for this backend, the backend's own, the plugin's generic one."""
     kernels = getattr(op.record, "kernels", {})
     for candidate in (kernels.get(backend.name), backend.kernel(op), kernels.get("*")):
         if candidate is None:
@@ -583,8 +661,10 @@ def find_kernel(op: Op, backend: Any) -> Callable[..., Any]:
             return with_namespace(function, backend)
         return function
     raise NotImplementedError(
-        f"{op.name} has no kernel for the backend {backend.name}: {backend.name} lacks the function, and no plugin fills it in. "
-        f"Move the tensor to another backend with to(backend=...), or give a kernel with rules.op(...).kernel({backend.name!r}, ...).")
+        f"{op.name} has no kernel for the backend {backend.name}: {backend.name} lacks the function, and no plugin "
+        "fills it in. Move the tensor to another backend with to(backend=...), or give a kernel with "
+        f"rules.op(...).kernel({backend.name!r}, ...)."
+    )
 
 
 def with_namespace(function: Callable[..., Any], backend: Any) -> Callable[..., Any]:

@@ -4,9 +4,8 @@ The forms are `dim=`, `keepdim=`, `alpha=` and their like. A call with `dim` or 
 results and defaults. Must know no backend and no rule.
 """
 
-from collections import namedtuple
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
@@ -17,7 +16,7 @@ ALIASES = {
     "arctan2": "atan2", "arctanh": "atanh", "bitwise_not": "bitwise_invert", "conj_physical": "conj", "mul": "multiply",
     "sub": "subtract", "div": "divide", "true_divide": "divide", "neg": "negative", "eq": "equal", "ne": "not_equal",
     "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "fix": "trunc", "clamp": "clip",
-    "cat": "concat", "concatenate": "concat", "amax": "max", "amin": "min", "cumsum": "cumulative_sum",
+    "cat": "concat", "concatenate": "concat", "cumsum": "cumulative_sum",
     "cumprod": "cumulative_prod", "permute": "permute_dims", "unsqueeze": "expand_dims", "movedim": "moveaxis",
     "unbind": "unstack", "mm": "matmul", "bmm": "matmul", "mv": "matmul", "dot": "matmul", "clone": "copy",
 }
@@ -28,12 +27,17 @@ RENAMED = {
     "index": "indices", "sorted_sequence": "x1", "exponent": "x2", "unbiased": "correction",
 }
 
-MinMax = namedtuple("MinMax", ("values", "indices"))
+
+class MinMax(NamedTuple):
+    """What `max(x, dim=0)` and its like return."""
+
+    values: Tensor
+    indices: Tensor
 
 
 def op(name: str) -> Callable[..., Any]:
     """The public function of an op."""
-    return engine.find_op(name).function      # type: ignore[no-any-return]
+    return engine.find_op(name).function
 
 
 def torch_call(name: str) -> Callable[..., Any]:
@@ -111,13 +115,33 @@ def extremum_form(name: str) -> Callable[..., Any]:
         keepdims = keywords.pop("keepdim", False)
         if keywords or axis is None:
             return NotImplemented
-        indices = op("arg" + name)(x, axis=axis, keepdims=True)
-        values = op("take_along_axis")(x, indices, axis=axis) if x.ndim else x
-        if not keepdims and x.ndim:
-            values, indices = op("squeeze")(values, axis), op("squeeze")(indices, axis)
-        return MinMax(values, indices)
+        return MinMax(*op("extremum")(x, axis, keepdims=keepdims, largest=name == "max"))
 
     return form
+
+
+def amax(x: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The largest element along axes; equal ones share the gradient.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> agrad.amax(agrad.tensor([[1.0, 2.0], [3.0, 0.0]]), dim=1)
+    tensor([2., 3.])
+    """
+    return op("max")(x, axis=dim if axis is None else axis, keepdims=keepdim or keepdims)  # type: ignore[no-any-return]
+
+
+def amin(x: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The smallest element along axes; equal ones share the gradient.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> agrad.amin(agrad.tensor([[1.0, 2.0], [3.0, 0.0]]), dim=1)
+    tensor([1., 0.])
+    """
+    return op("min")(x, axis=dim if axis is None else axis, keepdims=keepdim or keepdims)  # type: ignore[no-any-return]
 
 
 def spread_form(name: str) -> Callable[..., Any]:
@@ -166,7 +190,7 @@ def squeeze(x: Tensor, axis: Any = None) -> Tensor:
     """Remove axes of length 1: all of them, or those given (others are left, as in PyTorch)."""
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
     short = tuple(a for a in axes if x.shape[a] == 1)
-    return op("squeeze")(x, short) if short else x      # type: ignore[no-any-return]
+    return op("squeeze")(x, short) if short else x
 
 
 FORMS: dict[str, Callable[..., Any]] = {

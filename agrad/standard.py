@@ -29,7 +29,7 @@ VERSION = "2025.12"
 CONSTANTS = {"e": math.e, "inf": math.inf, "nan": math.nan, "newaxis": None, "pi": math.pi}
 
 # Ops of the engine: the standard has them as syntax or as a keyword of another function, not as functions.
-ENGINE_OPS = ("copy", "transfer", "getitem", "setitem", "read_view", "write_view", "scatter")
+ENGINE_OPS = ("copy", "transfer", "getitem", "setitem", "read_view", "write_view", "scatter", "extremum")
 
 TABLE = {
     "elementwise": """
@@ -159,6 +159,7 @@ TABLE = {
         var(x: array, /, *, axis: axes = None, correction=0.0, keepdims=False)
     """,
     "searching": """
+        extremum(x: array, /, axis: axis, *, keepdims=False, largest=True)
         argmax(x: array, /, *, axis: axis = None, keepdims=False)
         argmin(x: array, /, *, axis: axis = None, keepdims=False)
         count_nonzero(x: array, /, *, axis: axes = None, keepdims=False)

@@ -15,7 +15,7 @@ def move_raw(raw: Any, source: Any, target: Any, device: Any) -> Any:
     """A raw array on another backend or device; between libraries it goes through NumPy."""
     if target is source:
         return target.convert(raw, None, device, None)
-    return target.normalise(target.from_numpy(source.to_numpy(raw), None, device, None))
+    return target.normalise(target.from_numpy(source.to_numpy(raw), None, device, True))
 
 
 def transfer(t: Tensor, backend: Any, device: Any = None) -> Tensor:

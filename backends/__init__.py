@@ -5,9 +5,10 @@ Nothing outside this package tests for an array library. It must not know rules 
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agrad.cython_core.engine import Backend
+if TYPE_CHECKING:
+    from agrad.backends.adapter import Adapter
 
 GROUP = "agrad.backends"
 
@@ -25,8 +26,8 @@ class BackendInfo(NamedTuple):
     install: str
 
 
-_loaded: dict[str, Backend] = {}
-_by_type: dict[type, Backend] = {}
+_loaded: "dict[str, Adapter]" = {}
+_by_type: "dict[type, Adapter]" = {}
 _completers: list[Callable[[Any], None]] = []
 
 
@@ -41,8 +42,9 @@ def on_load(complete: Callable[[Any], None]) -> None:
 def _entry_points() -> dict[str, Any]:
     from importlib import metadata
 
+    entries: Any = metadata.entry_points(group=GROUP)
     found: dict[str, Any] = {}
-    for entry in metadata.entry_points(group=GROUP):
+    for entry in entries:
         if entry.name not in found or entry.dist.name == "agrad":     # agrad's own adapters come first
             found[entry.name] = entry
     return found
@@ -53,7 +55,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_entry_points(), key=lambda name: (name != "numpy", name)))
 
 
-def find(name: str) -> Backend:
+def find(name: str) -> "Adapter":
     """The adapter of a backend.
 
     Raises
@@ -69,9 +71,8 @@ def find(name: str) -> Backend:
     >>> agrad.backends.find("numpy").name
     'numpy'
     """
-    backend = _loaded.get(name)
-    if backend is not None:
-        return backend
+    if name in _loaded:
+        return _loaded[name]
     entries = _entry_points()
     if name not in entries:
         raise ValueError(f"there is no backend {name!r}. {_what_there_is()}")
@@ -81,7 +82,7 @@ def find(name: str) -> Backend:
         raise ImportError(
             f"the backend {name!r} cannot be used: {error}. Install it with: {_command(name)}. {_what_there_is()}"
         ) from error
-    backend = adapter()
+    backend: Adapter = adapter()
     for complete in _completers:
         complete(backend)
     _loaded[name] = backend
@@ -90,7 +91,7 @@ def find(name: str) -> Backend:
     return backend
 
 
-def of(array: object) -> Backend | None:
+def of(array: object) -> "Adapter | None":
     """The backend whose array this is; None for anything else."""
     kind = type(array)
     backend = _by_type.get(kind)
@@ -110,7 +111,7 @@ def of(array: object) -> Backend | None:
     return None
 
 
-def of_subclass(kind: type) -> Backend | None:
+def of_subclass(kind: type) -> "Adapter | None":
     """The backend of a type that derives from one of its array types."""
     return next((backend for known, backend in _by_type.items() if issubclass(kind, known)), None)
 
@@ -137,7 +138,7 @@ def available() -> list[BackendInfo]:
 
 def _command(name: str) -> str:
     entry = _entry_points()[name]
-    return f"pip install {entry.dist.name}[{name}]" if name != "numpy" else "pip install numpy"
+    return f"pip install '{entry.dist.name}[{name}]'" if name != "numpy" else "pip install numpy"
 
 
 def _what_there_is() -> str:

@@ -1,6 +1,7 @@
 """What adapters share: the kernel namespace, and generic kernels for the ops that the engine adds to the standard.
 
-An adapter subclasses `Adapter` and states what differs in its library. This file must know no array library.
+An adapter subclasses `Adapter` and states what differs in its library. This file must know no array library but NumPy,
+through which data goes from one to another.
 """
 
 import operator
@@ -8,7 +9,9 @@ from collections.abc import Callable
 from math import prod
 from typing import Any, ClassVar
 
-from agrad import dtypes, standard
+import numpy as np
+
+from agrad import backends, dtypes, standard
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Backend, Op
 
@@ -61,15 +64,16 @@ class Adapter(Backend):
     other_arrays: tuple[type, ...] = ()
     scalars: type | None = None  # the most frequent of them
     namespace: Any
-    own: ClassVar[dict[str, Callable[..., Any]]]
+    own: ClassVar[dict[str, Callable[..., Any]]] = {}
+    get_item = staticmethod(operator.getitem)
 
     def __init__(self) -> None:
         self._set_types(self.label, self.arrays, self.other_arrays, self.scalars)
         self.xp = Kernels(self)
         self._neutral: dict[Any, dtypes.DType] = {}
-        self._names = {
-            "getitem": operator.getitem, "setitem": self._setitem, "copy": self.copy, "read_view": self._read_view,
-            "write_view": self._write_view, "scatter": self._scatter, **self.own,
+        self._names: dict[str, Callable[..., Any]] = {
+            "getitem": self.get_item, "setitem": self._setitem, "copy": self.copy, "read_view": self._read_view,
+            "write_view": self._write_view, "scatter": self._scatter, "extremum": self._extremum, **self.own,
         }
 
     def version(self) -> str:
@@ -108,6 +112,33 @@ class Adapter(Backend):
         """Whether a dtype of the backend is complex."""
         return dtypes.of(dtype).kind == "complex"
 
+    # -- devices
+
+    def device_names(self) -> tuple[str, ...]:
+        """The devices that there are on this machine."""
+        return ("cpu",)
+
+    def device_name(self, device: Any) -> str:
+        """How a device is written."""
+        return str(device)
+
+    def usual_device(self) -> Any:
+        """The device that is not printed."""
+        return "cpu"
+
+    def no_device(self, device: Any) -> ValueError:
+        """The error for a device that there is not."""
+        names = ", ".join(map(repr, self.device_names()))
+        return ValueError(f"the backend {self.name} has no device {str(device)!r}; it has {names}")
+
+    def has_dtype(self, dtype: dtypes.DType) -> bool:
+        """Whether the backend has a dtype."""
+        try:
+            self.to_dtype(dtype)
+        except (TypeError, AttributeError):
+            return False
+        return True
+
     # -- making arrays
 
     def zeros(self, shape: tuple[int, ...], dtype: Any, device: Any) -> Any:
@@ -126,28 +157,53 @@ class Adapter(Backend):
         """What Python floats become where nothing else is said."""
         return dtypes.of("float64")
 
-    def usual_device(self) -> str:
-        """The device that is not printed."""
-        return "cpu"
-
     def convert(self, raw: Any, dtype: Any, device: Any, copy: bool | None) -> Any:
         """An array of this backend in another dtype or on another device."""
         return self.namespace.asarray(raw, dtype=dtype, device=device, copy=copy)
 
     def from_numpy(self, array: Any, dtype: Any, device: Any, copy: bool | None) -> Any:
         """An array of this backend made of a NumPy array."""
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
         return self.namespace.asarray(array, dtype=dtype, device=device, copy=copy)
 
     def to_numpy(self, raw: Any) -> Any:
         """A NumPy array of a raw array, sharing memory where that is possible."""
-        import numpy as np
-
         return np.asarray(raw)
+
+    # -- operands and indices that are no arrays of this backend
+
+    def operand(self, value: Any) -> Any:
+        """NumPy's numbers count as Python's; its arrays bring their own way (`__array_ufunc__`), others are refused."""
+        if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+            return value.item()
+        other = None if isinstance(value, np.ndarray) else backends.of(value)
+        if other is not None:
+            raise TypeError(
+                f"an array of {other.name} together with a tensor of {self.name}; "
+                f"make a tensor of it with agrad.asarray(...).to(backend={self.name!r})"
+            )
+        return NotImplemented
+
+    def key(self, value: Any) -> Any:
+        """An index array: copied, since later changes must not reach the graph."""
+        if isinstance(value, np.integer):
+            return int(value)
+        if isinstance(value, self.arrays):
+            return self.copy(value)
+        if not isinstance(value, (list, range, np.ndarray, np.bool_)):
+            return value
+        array = np.asarray(value)
+        if array.size == 0 and not isinstance(value, np.ndarray):
+            array = array.astype(np.int64)
+        if array.dtype.kind not in "biu":
+            raise IndexError(f"an index must consist of integers or booleans, not {array.dtype}")
+        return self.from_numpy(array, None, None, True)
 
     # -- kernels of the engine's own ops
 
     def _setitem(self, x: Any, key: Any, value: Any) -> Any:
-        return self.set_item(self.copy(x), key, value)
+        return self.set_item(self.as_array(self.copy(x)), key, value)
 
     def _read_view(self, x: Any, steps: Any) -> Any:
         for op, args, output in steps:
@@ -170,11 +226,11 @@ class Adapter(Backend):
                 self.write(view, value)
                 return x
         # number the elements, see which numbers the view has, and write there
-        shape = self.shape_of(x)
-        numbers = self.namespace.reshape(self.namespace.arange(prod(shape)), shape)
+        shape, device = self.shape_of(x), self.device_of(x)
+        numbers = self.namespace.reshape(self.namespace.arange(prod(shape), device=device), shape)
         places = self.namespace.asarray(self._read_view(numbers, steps))
         flat = self.namespace.reshape(x, (-1,))
-        value = self.namespace.asarray(value, dtype=self.dtype_of(x))
+        value = self.namespace.asarray(value, dtype=self.dtype_of(x), device=device)
         value = self.namespace.broadcast_to(value, self.shape_of(places))
         written = self.set_item(flat, self.namespace.reshape(places, (-1,)), self.namespace.reshape(value, (-1,)))
         return self.namespace.reshape(written, shape)
@@ -184,3 +240,11 @@ class Adapter(Backend):
         for key, array in zip(keys, arrays, strict=True):
             buffer = self.scatter_add(buffer, key, array)
         return buffer
+
+    def _extremum(self, x: Any, axis: int, /, *, keepdims: bool = False, largest: bool = True) -> tuple[Any, Any]:
+        """The largest or smallest element along an axis, and where it is: PyTorch's max(dim=)."""
+        if not self.shape_of(x):
+            return x, self.xp.zeros((), dtype=self.xp.int64, device=self.device_of(x))
+        indices = (self.xp.argmax if largest else self.xp.argmin)(x, axis=axis, keepdims=True)
+        values = self.xp.take_along_axis(x, indices, axis=axis)
+        return (values, indices) if keepdims else (self.xp.squeeze(values, axis), self.xp.squeeze(indices, axis))

@@ -15,11 +15,11 @@ from agrad.backends.adapter import Adapter
 try:
     from agrad.cython_core import numpy_speed
 except ImportError:     # built without NumPy's headers: everything works, only slower
-    numpy_speed = None
+    numpy_speed = None  # type: ignore[assignment]
 
 
-def _sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-    return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)     # np.sum without its Python
+def _sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: Any = False) -> Any:
+    return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)  # np.sum without its Python
 
 
 def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
@@ -97,14 +97,11 @@ class NumPy(Adapter):
             )
         return "cpu"
 
-    def devices(self) -> tuple[str, ...]:
-        return ("cpu",)
-
     def is_differentiable(self, raw: Any) -> bool:
         return raw.dtype.kind in "fc"
 
     def is_complex(self, raw: Any) -> bool:
-        return raw.dtype.kind == "c"
+        return raw.dtype.kind == "c"  # type: ignore[no-any-return]
 
     def is_complex_dtype(self, dtype: Any) -> bool:
         return dtype.kind == "c"    # type: ignore[no-any-return]
@@ -129,6 +126,17 @@ class NumPy(Adapter):
 
     def to_numpy(self, raw: Any) -> Any:
         return self.as_array(raw)
+
+    def copy_like(self, raw: Any, like: Any) -> Any:
+        return np.array(raw) if like.flags.c_contiguous else self._ordered(raw, like)
+
+    def laid_out_like(self, raw: Any, like: Any) -> Any:
+        return raw if like.flags.c_contiguous and raw.flags.c_contiguous else self._ordered(raw, like)
+
+    def _ordered(self, raw: Any, like: Any) -> Any:
+        made = np.empty_like(like)
+        made[...] = raw
+        return made
 
     def as_array(self, raw: Any) -> np.ndarray[Any, Any]:
         return raw if type(raw) is np.ndarray else np.asarray(raw)

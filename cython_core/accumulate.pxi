@@ -113,7 +113,7 @@ cdef object scatter_raw(Backend backend, object g, bint owned, list entries):
     if g is None:
         buffer = backend.zeros(like.shape, like.dtype, like.device)
     else:
-        buffer = g if owned and backend.mutable and Py_REFCNT(<PyObject*>g) <= 2 and type(g) is backend.array_type else backend.copy(g)
+        buffer = g if owned and backend.mutable and Py_REFCNT(<PyObject*>g) == 1 and type(g) is backend.array_type else backend.copy(g)
     for entry in entries:
         if backend.speed.put == NULL or not backend.speed.put(<PyObject*>buffer, <PyObject*>entry.key, <PyObject*>entry.g):
             buffer = backend.scatter_add(buffer, entry.key, entry.g)
@@ -124,12 +124,13 @@ cdef object scatter_tensors(list entries):
     """In the Tensor world all entries of a slot become one recorded operation."""
     cdef Entry entry
     cdef Like like = (<Entry>entries[0]).like
-    return call_with(op_scatter, ([entry.g for entry in entries], tuple([entry.key for entry in entries]), like))
+    keys = tuple([raw_key(like.backend, entry.key, []) for entry in entries])      # in the Tensor world rules compute keys with Tensors
+    return call_with(op_scatter, ([entry.g for entry in entries], keys, like))
 
 
 # ---- leaves
 
-cdef object run_hooks(Backend backend, dict hooks, object g):
+cdef object run_hooks(Backend backend, object hooks, object g):
     """Tensor hooks, in order of registration; each may replace the gradient."""
     cdef Tensor seen
     cdef bint raw_world = not isinstance(g, Tensor)
@@ -151,18 +152,29 @@ cdef object run_hooks(Backend backend, dict hooks, object g):
     return seen.raw if raw_world else seen
 
 
-cdef int store_gradient(GradState state, Backend backend, object g, bint owned) except -1:
+cdef int store_gradient(Tensor leaf, GradState state, object g, bint owned) except -1:
     """Add a complete gradient to `.grad`: in place outside create_graph, never aliasing what somebody else holds."""
     cdef Tensor held
+    cdef Backend backend = leaf.backend
     with state.lock:
         held = <Tensor>state.grad
-        if isinstance(g, Tensor):
+        if is_tensor(backend, g):
             state.grad = copy_recorded(<Tensor>g) if held is None else binary(op_add, held, g)
         elif held is None:
-            state.grad = wrap(backend, g if owned and Py_REFCNT(<PyObject*>g) <= 2 and backend.mutable else backend.copy(g))
+            state.grad = wrap(backend, own_gradient(leaf, g, owned))
         else:
             add_to_gradient(held, backend, g)
+        if state.dtype is not None and backend.dtype_of((<Tensor>state.grad).raw) != state.dtype:
+            state.grad = wrap(backend, backend.xp.astype((<Tensor>state.grad).raw, state.dtype))
     return 0
+
+
+cdef object own_gradient(Tensor leaf, object g, bint owned):
+    """The array that becomes `.grad`: taken over if nobody else can hold it, else copied; laid out in memory like the leaf."""
+    cdef Backend backend = leaf.backend
+    if owned and Py_REFCNT(<PyObject*>g) == 1 and backend.mutable:      # the caller's variable only
+        return backend.laid_out_like(g, leaf.raw) if type(g) is backend.array_type else g
+    return backend.copy_like(g, leaf.raw)
 
 
 cdef int add_to_gradient(Tensor held, Backend backend, object g) except -1:
@@ -187,7 +199,7 @@ cdef Tensor copy_recorded(Tensor g):
     cdef Rule rule
     if copy_rule is None:
         rule = <Rule>op_copy.rule
-        copy_rule = Rule(op_copy, rule.family, rule.formulas, source=rule.source, node_name="torch::autograd::CopyBackwards", partial=rule.partial)
+        copy_rule = Rule(op_copy, rule.family, rule.formulas, source=rule.source, node_name="agrad::autograd::CopyBackwards", partial=rule.partial)
     cdef Tensor out = wrap(g.backend, g.backend.copy(g.raw))
     if g.flags & TRACKED:
         out.node = new_node(copy_rule, g.backend)

@@ -22,7 +22,7 @@ cdef class Backend:
         self.mutable = True
         self.other_types = ()
 
-    def _set_types(self, str name, type array_type, tuple other_types=(), type scalar_type=None):
+    def _set_types(self, str name, array_type, tuple other_types=(), scalar_type=None):
         self.name, self.array_type, self.other_types = name, array_type, other_types
         self.scalar_type = scalar_type if scalar_type is not None else array_type
 
@@ -76,6 +76,14 @@ cdef class Backend:
 
     def copy(self, raw):
         raise NotImplementedError
+
+    def copy_like(self, raw, like):
+        """A copy of a gradient, laid out in memory like another array of its shape."""
+        return self.copy(raw)
+
+    def laid_out_like(self, raw, like):
+        """The array itself, or a copy if it is laid out otherwise than another array of its shape."""
+        return raw
 
     def write(self, raw, value):
         """Write `value` over the whole of a mutable array, broadcasting and casting."""

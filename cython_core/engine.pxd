@@ -27,14 +27,15 @@ cdef class Mode:
     cdef readonly object on_saved_write # "raise", "copy" or None (then the configuration decides)
     cdef readonly object saved_hooks    # seam: pack and unpack hooks
     cdef readonly object levels         # seam: dual and vmap levels
-    cdef readonly object overrides      # names of distributions whose override rules act, or None
+    cdef readonly list callbacks        # inside a walk: what is called at its end
+    cdef readonly object overrides      # rule sets that act before the usual ones, or None
 
 
 cdef class Backend:
     cdef readonly str name              # "numpy"
     cdef readonly int number            # position of this backend's kernel in Op.kernels
-    cdef type array_type                # the one exact type of nearly all its arrays
-    cdef type scalar_type               # the exact type of most of its scalars, or the array type again
+    cdef object array_type              # the one exact type of nearly all its arrays
+    cdef object scalar_type             # the exact type of most of its scalars, or the array type again
     cdef tuple other_types              # further types that count as its arrays (NumPy scalars)
     cdef public bint mutable            # arrays can be written in place
     cdef public bint lazy               # values are not known while a program runs
@@ -135,6 +136,7 @@ cdef class Details:
     cdef list saved                     # saved values beyond two
     cdef list guards                    # Saved of index arrays: checked for writes, read from args
     cdef int n_outputs                  # outputs of the op
+    cdef bint several                   # the op returned a tuple, be it of one: so are g and out
     cdef uint32_t scalar_mask           # operands that were Python scalars
     cdef dict hooks                     # output number -> {handle number: tensor hook}
     cdef dict retained                  # output number -> GradState to fill
@@ -171,8 +173,9 @@ cdef class Node:
 cdef class GradState:
     """What a leaf or a tensor that retains its gradient has beyond a plain tensor."""
     cdef object grad                    # Tensor or None
-    cdef dict hooks                     # tensor hooks of a leaf
+    cdef object hooks                   # tensor hooks of a leaf: HookTable or None
     cdef dict post_hooks                # seam: hooks after accumulation
+    cdef object dtype                   # the backend's dtype that .grad shall have, None: that of the leaf
     cdef bint retains                   # a non-leaf that retains
     cdef Node accumulator               # the AccumulateGrad node, made when asked for
     cdef cython.pymutex lock            # held around read, add and store of grad

@@ -16,6 +16,7 @@ from libc.string cimport memset
 
 import itertools
 import operator
+import re
 import sys
 import types
 import warnings

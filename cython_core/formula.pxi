@@ -14,7 +14,7 @@ cdef int check_version(Node node, Cell cell, uint32_t version, object raw, objec
         return 0
     shape = list(node.backend.shape_of(raw))
     kind = str(node.backend.neutral_dtype(raw)).rpartition(".")[2]
-    made_by = f", which is output {number} of {(<Node>source).name()}," if type(source) is Node else ","
+    made_by = f", which is output {number} of {VERSION_SUFFIX.sub('', (<Node>source).name())}," if type(source) is Node else ""
     writer = f" It was saved by {node.rule.op.name} and written over by {cell.writer.name}." if cell.writer is not None else ""
     raise RuntimeError(
         f"one of the variables needed for gradient computation has been modified by an inplace operation: [agrad.{TENSOR_TYPES.get(kind, kind)} "
@@ -22,6 +22,7 @@ cdef int check_version(Node node, Cell cell, uint32_t version, object raw, objec
         "with agrad.autograd.graph.allow_mutation_on_saved_tensors().")
 
 
+VERSION_SUFFIX = re.compile(r"Backward\d*$")
 TENSOR_TYPES = {"float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "float32": "FloatTensor", "float64": "DoubleTensor",
                 "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor", "int8": "CharTensor", "uint8": "ByteTensor",
                 "int16": "ShortTensor", "int32": "IntTensor", "int64": "LongTensor", "bool": "BoolTensor"}

@@ -153,8 +153,6 @@ cdef object get_item(Tensor t, object key):
     if type(key) is not int:
         guards = []
         key = raw_key(t.backend, key, guards)
-        if type(key) is not tuple and not is_basic(key):
-            key = t.backend.key(key)
     args[0], args[1] = <PyObject*>t.raw, <PyObject*>key
     raw = PyObject_Vectorcall(kernel_inline(op_getitem, t.backend), args, 2, NULL)
     out = wrap(t.backend, raw)

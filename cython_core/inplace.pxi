@@ -8,7 +8,8 @@ cdef int note_view(Op op, Mode mode, Tensor base, Tensor out, object args, int o
     """Remember that `out` is a view of `base`, if it is one."""
     cdef View view
     cdef Tensor root
-    if mode.inference or out is base:
+    out.flags |= base.flags & INFERENCE
+    if mode.inference or base.flags & INFERENCE or out is base:
         return 0
     if type(out.raw) is base.backend.array_type and base.backend.mutable:
         if base.backend.speed.shares != NULL:
@@ -77,10 +78,7 @@ cdef int refresh(Tensor t) except -1:
     t.raw, t.seen = remade.raw, t.cell.version
     view.base_node, view.base_tracked = base.node, (base.flags & TRACKED) != 0
     if rebase:
-        t.node, t.number = remade.node, remade.number
-        t.flags = (t.flags & <uint8_t>~TRACKED) | (remade.flags & TRACKED)
-        if t.state is not None and t.state.retains and t.node is not None:
-            keep_retaining(t, True)
+        adopt_history(t, remade)
     return 0
 
 
@@ -123,7 +121,7 @@ def replay_steps(source, steps):
 
 # ---- what may be written
 
-cdef int check_writable(Tensor t, Mode mode, bint tracks) except -1:
+cdef int check_writable(Tensor t, Mode mode, bint tracks, bint item=False) except -1:
     """Raise unless `t` may be written in place; `tracks`: the write will be recorded."""
     cdef View view = t.view_
     if t.flags & INFERENCE and not mode.inference:
@@ -131,8 +129,10 @@ cdef int check_writable(Tensor t, Mode mode, bint tracks) except -1:
             "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal tensor before doing "
             "inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details.")
     if mode.grad and t.flags & TRACKED and t.node is None:
-        if view is None:
+        if view is None and not item:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    if mode.grad and item and t.flags & TRACKED and t.node is None:     # PyTorch writes items through a view
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     if view is None:
         return 0
     if mode.grad and view.base.flags & TRACKED and view.base.node is None:
@@ -333,6 +333,8 @@ cdef int rebase_history(Tensor t, Tensor out) except -1:
     old = wrap(base.backend, base.raw)
     old.node, old.number, old.flags = base.node, base.number, base.flags
     steps = view_steps(t)
+    if base.state is not None and base.state.retains:
+        stop_retaining(base)
     node = record_operands(op_write_view, rule_of(op_write_view, current_mode()), (old, out), (old.raw, out.raw, None), (None, None, steps), base)
     if node is not None:
         base.number = 0
@@ -343,6 +345,8 @@ cdef int rebase_history(Tensor t, Tensor out) except -1:
 
 
 cdef int adopt_history(Tensor t, Tensor out) except -1:
+    if t.state is not None and t.state.retains:
+        stop_retaining(t)
     t.node, t.number = out.node, out.number
     t.flags = (t.flags & <uint8_t>~TRACKED) | (out.flags & TRACKED)
     if t.state is not None and t.state.retains and t.node is not None:
@@ -364,7 +368,7 @@ cdef int set_item(Tensor t, object key, object value) except -1:
     elif not agrad_is_scalar(<PyObject*>value):
         value = special_methods["as_operand"](value, t)
     tracks = mode.grad and (t.flags & TRACKED or (isinstance(value, Tensor) and (<Tensor>value).flags & TRACKED))
-    check_writable(t, mode, tracks)
+    check_writable(t, mode, tracks, key is not Ellipsis)
     key = raw_key(t.backend, key, guards)
     raw_value = raw_operand(op_setitem, 2, t.backend, value)
     if not agrad_is_scalar(<PyObject*>raw_value):

@@ -9,7 +9,8 @@ cdef class Mode:
         self.grad = True
 
     def replace(self, *, grad=UNCHANGED, inference=UNCHANGED, anomaly=UNCHANGED, backend=UNCHANGED, device=UNCHANGED,
-                on_saved_write=UNCHANGED, saved_hooks=UNCHANGED, levels=UNCHANGED, overrides=UNCHANGED):
+                on_saved_write=UNCHANGED, saved_hooks=UNCHANGED, levels=UNCHANGED, overrides=UNCHANGED,
+                callbacks=UNCHANGED):
         """A copy with some fields changed."""
         cdef Mode new = Mode.__new__(Mode)
         new.grad = self.grad if grad is UNCHANGED else grad
@@ -21,6 +22,7 @@ cdef class Mode:
         new.saved_hooks = self.saved_hooks if saved_hooks is UNCHANGED else saved_hooks
         new.levels = self.levels if levels is UNCHANGED else levels
         new.overrides = self.overrides if overrides is UNCHANGED else overrides
+        new.callbacks = self.callbacks if callbacks is UNCHANGED else callbacks
         return new
 
 

@@ -39,14 +39,14 @@ cdef Details details_of(Node node):
     return node.details
 
 
-cdef dict hooks_of(Node node, int number):
+cdef object hooks_of(Node node, int number):
     """The tensor hooks of one output, made if there are none."""
     details = details_of(node)
     if details.hooks is None:
         details.hooks = {}
     node.flags |= HOOKED
     track_node(node)
-    return details.hooks.setdefault(number, {})
+    return details.hooks.setdefault(number, HookTable())
 
 
 cdef int keep_retaining(Tensor t, bint retains) except -1:
@@ -60,6 +60,13 @@ cdef int keep_retaining(Tensor t, bint retains) except -1:
             details.retained = {}
         details.retained[t.number] = state
         t.node.flags |= HOOKED
+    return 0
+
+
+cdef int stop_retaining(Tensor t) except -1:
+    """The node that made `t` so far no longer fills its `.grad`: `t` gets another history."""
+    if t.node is not None and t.node.details is not None and t.node.details.retained is not None:
+        t.node.details.retained.pop(t.number, None)
     return 0
 
 
@@ -182,7 +189,7 @@ cdef Node accumulator_of(Tensor leaf):
     global accumulate_rule
     cdef GradState state = grad_state(leaf)
     if accumulate_rule is None:
-        accumulate_rule = Rule(op_copy, "leaf", (), node_name="torch::autograd::AccumulateGrad")
+        accumulate_rule = Rule(op_copy, "leaf", (), node_name="agrad::autograd::AccumulateGrad")
     if state.accumulator is None:
         state.accumulator = new_node(accumulate_rule, leaf.backend)
         details_of(state.accumulator).variable = weakref.ref(leaf)

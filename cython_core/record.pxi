@@ -109,11 +109,10 @@ cdef inline Rule rule_of(Op op, Mode mode):
     """The rule to record, None where results are not tracked."""
     if not op.resolved:
         resolve(op)
-    if mode.overrides is not None:
-        return <Rule?>find_override(op, mode.overrides)
-    if op.rule_ is None:
+    rule = op.rule_ if mode.overrides is None else find_override(op, mode.overrides)
+    if rule is None:
         raise_missing(op)
-    return <Rule>op.rule_
+    return <Rule>rule
 
 
 cdef object find_override = None    # installed with the overrides: (op, overrides) -> Rule
@@ -185,7 +184,8 @@ cdef int record_binary(Op op, Mode mode, Tensor ta, Tensor tb, object ra, object
     if not rule.differentiable:
         return 0
     if rule.joint is not None:
-        return record_operands(op, rule, (ta if ta is not None else ra, tb if tb is not None else rb), (ra, rb), None, out)
+        record_operands(op, rule, (ta if ta is not None else ra, tb if tb is not None else rb), (ra, rb), None, out)
+        return 0
     f0, f1 = rule.formulas
     cdef Node node = new_node(rule, backend)
     node.n_edges = 2
@@ -497,7 +497,7 @@ cdef int record_outputs(Op op, Rule rule, tuple operands, tuple raws, object arg
     cdef Node node = new_record(op, rule, operands, raws, args, (<Tensor>outputs[0]).backend, None, guards)
     if node is None:
         return 0
-    details_of(node).n_outputs = len(outputs)
+    details_of(node).n_outputs, node.details.several = len(outputs), True
     for i in range(len(outputs)):
         out = <Tensor>outputs[i]
         if out.backend.is_differentiable(out.raw):

@@ -174,7 +174,8 @@ cdef class Tensor:
     tensor([2., 4.])
     """
 
-    __hash__ = object.__hash__
+    def __hash__(self):
+        return <Py_hash_t><size_t><void*>self
 
     def __init__(self, *args, **kwargs):
         if self.backend is None:
@@ -345,6 +346,32 @@ cdef class Tensor:
         if self.state is not None:
             self.state.grad = None
 
+    @property
+    def grad_dtype(self):
+        """The dtype that `.grad` of a leaf will have; that of the leaf unless set.
+
+        Raises
+        ------
+        RuntimeError
+            For results of operations.
+        """
+        if self.node is not None:
+            raise RuntimeError("grad_dtype can only be accessed on leaf tensors.")
+        if self.state is None or self.state.dtype is None:
+            return self.dtype
+        return special_methods["dtype_of"](self.state.dtype)
+
+    @grad_dtype.setter
+    def grad_dtype(self, value):
+        if self.node is not None:
+            raise RuntimeError("grad_dtype can only be accessed on leaf tensors.")
+        grad_state(self).dtype = None if value is None else self.backend.to_dtype(value)
+
+    @property
+    def _backward_hooks(self):
+        """The tensor hooks of a leaf, None if there never was one."""
+        return self.state.hooks if self.state is not None else None
+
     def retain_grad(self):
         """Keep the gradient of a result in `.grad`; a no-op on leaves.
 
@@ -372,7 +399,6 @@ cdef class Tensor:
         RuntimeError
             If the tensor does not require grad.
         """
-        cdef dict hooks
         synchronise(self)
         if not self.flags & TRACKED:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
@@ -380,7 +406,7 @@ cdef class Tensor:
             raise TypeError(f"a hook must be callable, got {type(hook).__name__}")
         if self.node is None:
             if grad_state(self).hooks is None:
-                self.state.hooks = {}
+                self.state.hooks = HookTable()
             hooks = self.state.hooks
         else:
             hooks = hooks_of(self.node, self.number)
@@ -658,18 +684,25 @@ cdef class Tensor:
         return special_methods["__reduce_ex__"](self, protocol)
 
 
+class HookTable(dict):
+    """Hooks by the number of their handle; handles refer to it weakly, so that hooks die with the graph."""
+    __slots__ = ("__weakref__",)
+
+
 cdef class Handle:
     """Removes a hook; `with handle:` removes it at the end."""
-    cdef dict hooks
+    cdef object table
     cdef object number
 
-    def __init__(self, dict hooks, hook):
-        self.hooks, self.number = hooks, next(handle_numbers)
+    def __init__(self, hooks, hook):
+        self.table, self.number = weakref.ref(hooks), next(handle_numbers)
         hooks[self.number] = hook
 
     def remove(self):
         """Remove the hook; twice is fine."""
-        self.hooks.pop(self.number, None)
+        hooks = self.table()
+        if hooks is not None:
+            hooks.pop(self.number, None)
 
     def __enter__(self):
         return self
@@ -699,7 +732,7 @@ def install_methods(table):
     PyType_Modified(Tensor)
 
 
-OPEN_SLOTS = frozenset(("backend_of", "check_cast", "as_operand", "__init__", "__iter__", "__contains__", "__bool__", "__int__", "__float__", "__complex__", "__index__", "__repr__",
+OPEN_SLOTS = frozenset(("backend_of", "dtype_of", "check_cast", "as_operand", "__init__", "__iter__", "__contains__", "__bool__", "__int__", "__float__", "__complex__", "__index__", "__repr__",
                         "__format__", "__reduce_ex__"))
 
 

@@ -263,7 +263,7 @@ cdef class Walk:
         cdef Node node = <Node>step.node
         cdef bint owned = False
         cdef object g
-        if node.details is not None and node.details.n_outputs > 1:
+        if node.details is not None and node.details.several:
             g = self.take_outputs(node, step)
         else:
             g = take(&self.slots[step.first_slot], node.backend, &owned)
@@ -273,6 +273,8 @@ cdef class Walk:
             return 0
         if self.create_graph:
             track_node(node)        # the gradient's graph leads back to this node: a cycle, once .grad holds it
+        if node.details is not None and node.details.guards is not None:
+            check_guards(node)
         if node.rule.joint is not None:
             self.send_joint(node, step, g)
         else:
@@ -377,10 +379,18 @@ cdef class Walk:
         if state.hooks:
             g, owned = run_hooks(leaf.backend, state.hooks, g), False
         if self.accumulate:
-            store_gradient(state, leaf.backend, g, owned)
+            store_gradient(leaf, state, g, owned)
         else:
             self.captured[slot] = g
         return 0
+
+
+cdef int check_guards(Node node) except -1:
+    """Index tensors are read from `args`; a write to one since then is found here."""
+    cdef Saved guard
+    for guard in node.details.guards:
+        check_version(node, guard.cell, guard.version, guard.raw, None, 0)
+    return 0
 
 
 cdef int retain_gradient(GradState state, Backend backend, object g) except -1:
@@ -403,6 +413,14 @@ cdef int release(Node node) except -1:
         if node.details is not None:
             node.details.saved = None
     return 0
+
+
+def queue_callback(callback):
+    """Call a function at the end of the walk that is under way."""
+    callbacks = current_mode().callbacks
+    if callbacks is None:
+        raise RuntimeError("Final callbacks can only be installed during backward pass.")
+    callbacks.append(callback)
 
 
 def run_backward(tuple roots not None, tuple grads not None, bint retain_graph, bint create_graph, inputs, bint accumulate):
@@ -440,13 +458,16 @@ def run_backward(tuple roots not None, tuple grads not None, bint retain_graph, 
         if slot >= 0:
             add_to_slot(&walk.slots[slot], root.backend, grads[i] if create_graph else (<Tensor>grads[i]).raw, False)
     quiet = (<Tensor>roots[0]).backend.quiet() if roots else None
-    set_mode(before.replace(grad=create_graph, inference=False))
+    callbacks = []
+    set_mode(before.replace(grad=create_graph, inference=False, callbacks=callbacks))
     try:
         if quiet is None:
             walk.run()
         else:
             with quiet:
                 walk.run()
+        for callback in callbacks:
+            callback()
     finally:
         set_mode(before)
     results = []

@@ -9,7 +9,8 @@ rules = RuleSet("creation")
 # ------------------------------------------------------------------------------------------------------- constants
 
 rules.not_differentiable("arange", "asarray", "empty", "eye", "from_dlpack", "full", "linspace", "ones", "zeros")
-rules.not_differentiable("empty_like", "full_like", "ones_like", "zeros_like")
+rules.not_differentiable("empty_like", "ones_like", "zeros_like")
+rules.not_differentiable("full_like", samples=[case((), 0.5), case((2, 3), 2), case((0,), 1.0)])
 
 
 # ------------------------------------------------------------------------------------------------------- triangles

@@ -5,7 +5,7 @@ are the engine's. Must not know any array library.
 
 from math import inf, log, nan
 
-from agrad.rules import RuleSet, case, point
+from agrad.rules import RuleSet, case, ints, mask, point
 
 rules = RuleSet("elementwise")
 
@@ -36,11 +36,11 @@ rules.elementwise(
 )
 rules.elementwise("reciprocal", x=lambda out: -out * out, domain=(0.5, 2.0), special=[point((0.0,), (-inf,))])
 rules.elementwise(
-    "remainder", x1=1, x2=lambda x1, x2: -(x1 // x2), complex=False,
+    "remainder", x1=1, x2=lambda x1, x2, out, xp: -xp.round((x1 - out) / x2), complex=False,
     node=lambda args, scalars: "RemainderBackward0" if scalars[1] else "RemainderBackward1",
     domain={"x1": (-5.0, 5.0), "x2": (0.7, 3.0)},
     special=[point((1.0, 0.1), (1.0, -9.0)), point((-5.0, 3.0), (1.0, 2.0))],
-    note="not floor(x1 / x2), which is 10 for 1.0 and 0.1, where x1 // x2 and the remainder agree on 9",
+    note="the quotient that goes with the result; floor(x1 / x2) is 10 for 1.0 and 0.1, whose remainder is almost 0.1",
 )
 
 
@@ -249,11 +249,17 @@ rules.general(
 
 # ------------------------------------------------------------------------------------------------------------- steps
 
+
+def no_floor_divide(g):
+    raise RuntimeError("derivative for floor_divide is not implemented; use floor(x1 / x2), whose gradient is zero")
+
+
+
 rules.flat("ceil", "floor", "trunc", complex=False, samples=UNARY)
 rules.flat("round", samples=UNARY)
-rules.flat(
-    "floor_divide", complex=False, samples=BINARY, domain={"x1": (-5.0, 5.0), "x2": (0.7, 3.0)},
-    note="a step function like floor; PyTorch has no derivative and raises",
+rules.general(
+    "floor_divide", vjp={"x1": no_floor_divide, "x2": no_floor_divide}, complex=False, samples=(),
+    note="tracked, but differentiating it raises, as in PyTorch: say floor(x1 / x2) for a gradient of zero",
 )
 rules.elementwise("nextafter", x1=1, x2=0, complex=False, note="x1 and a rounding error, as in PyTorch")
 
@@ -262,6 +268,10 @@ rules.elementwise("nextafter", x1=1, x2=0, complex=False, note="x1 and a roundin
 
 rules.not_differentiable("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 rules.not_differentiable("isfinite", "isinf", "isnan", "signbit")
-rules.not_differentiable("logical_and", "logical_not", "logical_or", "logical_xor")
-rules.not_differentiable("bitwise_and", "bitwise_invert", "bitwise_or", "bitwise_xor")
-rules.not_differentiable("bitwise_left_shift", "bitwise_right_shift")
+rules.not_differentiable("logical_and", "logical_or", "logical_xor", samples=[case(mask((2, 3)), mask((3,)))])
+rules.not_differentiable("logical_not", samples=[case(mask(())), case(mask((2, 3)))])
+rules.not_differentiable(
+    "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift",
+    samples=[case(ints((2, 3), 0, 8), ints((3,), 0, 8)), case(ints((3,), 0, 8), 2)],
+)
+rules.not_differentiable("bitwise_invert", samples=[case(ints((2, 3), -8, 8)), case(mask((3,)))])

@@ -6,7 +6,7 @@ A key is an int, slice, None, Ellipsis, boolean mask, integer array, or a tuple 
 
 from math import prod
 
-from agrad.plugins.axes import normalise
+from agrad.plugins.axes import along, normalise
 from agrad.rules import RuleSet, case, ints, mask, scatter
 
 rules = RuleSet("indexing")
@@ -47,8 +47,8 @@ def getitem_node(args, scalars):
 def setitem_node(args, scalars):
     arrays = [is_array(part) for part in parts(args[1])]
     if any(view_step(part) for part, array in zip(parts(args[1]), arrays, strict=True) if not array):
-        return "CopySlices"
-    return "IndexPutBackward0" if any(arrays) else "CopyBackwards"
+        return "agrad::autograd::CopySlices"
+    return "IndexPutBackward0" if any(arrays) else "agrad::autograd::CopyBackwards"
 
 
 # -------------------------------------------------------------------------------------------------- x[key], x[key] = v
@@ -124,17 +124,6 @@ def take_transpose(g, indices, axis, x_like):
     return scatter(x_like, (slice(None),) * before + (indices,), g)
 
 
-def along(indices, axis, x_like, xp):
-    """The key that take_along_axis reads: the indices on their axis, on all others every position."""
-    (own,) = normalise(axis, x_like.ndim)
-
-    def position(a):
-        n = x_like.shape[a]
-        return xp.reshape(xp.arange(n, device=x_like.device), (1,) * a + (n,) + (1,) * (x_like.ndim - 1 - a))
-
-    return tuple(indices if a == own else position(a) for a in range(x_like.ndim))
-
-
 def take_along_axis_transpose(g, indices, axis, x_like, xp):
     return scatter(x_like, along(indices, axis, x_like, xp), g)
 
@@ -169,7 +158,7 @@ rules.linear(
 rules.linear(
     "write_view",
     x=lambda g, steps, xp: xp.write_view(g, 0, steps), value=lambda g, steps, xp: xp.read_view(g, steps),
-    node="torch::autograd::CopySlices", samples=(),
+    node="agrad::autograd::CopySlices", samples=(),
 )
 # All indexed gradients of one array under create_graph: zeros with each array added at its key.
 rules.linear(

@@ -95,7 +95,7 @@ def test_a_graph_dies_with_its_root(walk):
 def test_the_graph_of_a_gradient_dies_with_the_gradient():
     x = leaf()
     constant, alive = watched()
-    (g,) = agrad.autograd.grad((x * x * constant).sum(), x, create_graph=True)
+    (g,) = agrad.autograd.grad((x * constant).exp().sum(), x, create_graph=True)
     del constant
     assert alive() is not None
     del g
@@ -172,20 +172,15 @@ def test_only_what_a_rule_names_is_saved():
 
 
 @pytest.mark.usefixtures("no_collector")
-def test_only_what_a_needed_gradient_asks_for_is_saved():
+def test_a_constant_operand_is_saved_and_a_constant_summand_is_not():
     x = leaf()
-    plain, alive = watched()
-    y = (plain * agrad.tensor(3.0, requires_grad=True) + plain * x.detach()).sum()
-    kept = alive() is not None
-    del plain
-    assert kept
-    assert alive() is not None  # for the scalar's gradient
-    del y
-    other, alive = watched()
-    z = (other * x.detach() + other).sum()  # no gradient is needed at all
-    del other
-    assert alive() is None
-    assert not z.requires_grad
+    (factor, factor_alive), (summand, summand_alive) = watched(), watched()
+    y = (x * factor + summand).sum()
+    del factor, summand
+    assert factor_alive() is not None
+    assert summand_alive() is None
+    y.backward()
+    assert factor_alive() is None
 
 
 @pytest.mark.usefixtures("no_collector")
@@ -288,10 +283,6 @@ def a_result_kept_in_the_metadata_of_its_node(witness):
     y.grad_fn.metadata["result"] = y, witness
 
 
-class Marked(agrad.Tensor):
-    """Users may subclass Tensor."""
-
-
 CYCLES = [
     a_tensor_that_is_its_own_attribute,
     a_result_that_is_an_attribute_of_its_leaf,
@@ -386,6 +377,8 @@ def read(w, x):
 
 
 def resident_bytes():
+    if not os.path.exists("/proc/self/statm"):
+        return 0
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
@@ -393,22 +386,21 @@ def resident_bytes():
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize(
     ("step", "steps"),
-    [(train, 10_000), *((step, 1_000) for step in (accumulate, second_order, write, hook, fail, read))],
+    [(train, 2_500), *((step, 300) for step in (accumulate, second_order, write, hook, fail, read))],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_steps_leave_nothing_behind(step, steps):
     w = agrad.tensor(np.full((30, 30), 0.01), requires_grad=True)  # 7 kB: a leak of one per step would be seen
     x = agrad.tensor(np.eye(30) + 0.1)
-    for _ in range(steps // 5):
-        step(w, x)
-    objects, blocks = len(gc.get_objects()), sys.getallocatedblocks()
-    resident = resident_bytes() if os.path.exists("/proc/self/statm") else None
-    for _ in range(steps):
-        step(w, x)
-    assert abs(len(gc.get_objects()) - objects) < 50
-    assert abs(sys.getallocatedblocks() - blocks) < 500
-    if resident is not None:
-        assert resident_bytes() - resident < 3_000_000
+    levels = []
+    for count in (2_500, steps, steps, steps):  # Python keeps up to 2000 freed tuples of a size: fill that first
+        for _ in range(count):
+            step(w, x)
+        levels.append((len(gc.get_objects()), sys.getallocatedblocks(), resident_bytes()))
+    objects, blocks, resident = np.diff(levels, axis=0).min(axis=0)  # a leak grows from each level to the next
+    assert objects < steps // 20
+    assert blocks < steps // 20
+    assert resident < 1000 * steps
 
 
 # ---- deep graphs

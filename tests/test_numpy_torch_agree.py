@@ -55,7 +55,7 @@ OPERATIONS = {
     "differences": row(lambda m, x: m.diff(x * x) * m.diff(x), (5,)),
     # ---- manipulation
     "shapes": row(lambda m, x: m.reshape(x, (3, 2)) * x.reshape(-1)[:6].reshape(3, 2) + x.view(3, 2), (2, 3)),
-    "transposes": row(lambda m, x: m.permute(x, (2, 0, 1)) * m.moveaxis(x, 2, 0) + m.swapaxes(x, 0, 2).mT, (2, 3, 4)),
+    "transposes": row(lambda m, x: m.permute(x, (2, 0, 1)) * m.moveaxis(x, 2, 0) + m.permute(x, (2, 1, 0)).mT, (2, 3, 4)),
     "inserted dimensions": row(lambda m, x: m.unsqueeze(x, 0) * x[:, None] + m.squeeze(x[None], 0), (3,)),
     "joined": row(lambda m, x, y: m.cat([x, y * y, x], 0) * m.concat([y, x, y], 0), (2, 3), (2, 3)),
     "stacked": row(lambda m, x, y: m.stack([x, m.exp(y)], 1) * m.stack([y, x]).sum(), (3,), (3,)),

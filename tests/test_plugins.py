@@ -1,4 +1,4 @@
-"""Plugins as their users meet them: real distributions, pip-installed into an environment of their own, used by programs.
+"""Plugins as their users meet them: real distributions, installed by pip in an environment of their own.
 
 Nothing of agrad is patched here, and nothing is downloaded: the environment sees what this one has, and the packages
 are built with the setuptools that is there.
@@ -303,7 +303,9 @@ def test_broken_plugins_are_listed_with_their_error(environment):
 
 
 @pytest.mark.parametrize("name", ORIGIN)
-@pytest.mark.parametrize("way", ["agrad.{}", "agrad.asarray(1.0).__array_namespace__().{}.wave", "agrad.rules.find('{}.wave')"])
+@pytest.mark.parametrize(
+    "way", ["agrad.{}", "agrad.asarray(1.0).__array_namespace__().{}.wave", "agrad.rules.find('{}.wave')"]
+)
 def test_using_a_broken_plugin_raises_with_the_cause(environment, name, way):
     output = environment.run(
         "import agrad\n"
@@ -333,7 +335,9 @@ def test_a_name_with_two_owners_is_refused_and_both_are_named(environment, befor
 
 
 @pytest.mark.parametrize("before", ["", LISTED_FIRST])
-@pytest.mark.parametrize(("preferred", "value"), [("agrad-physics", 0.5), ("agrad_rival", 1.0), ("agrad-rival, agrad-physics", 1.0)])
+@pytest.mark.parametrize(
+    ("preferred", "value"), [("agrad-physics", 0.5), ("agrad_rival", 1.0), ("agrad-rival, agrad-physics", 1.0)]
+)
 def test_the_preferred_of_two_owners_is_used(environment, preferred, value, before):
     output = environment.run(before + FERMI, PYTHONPATH=str(environment.rival), AGRAD_PLUGINS=preferred)
     assert float(output) == value
@@ -368,8 +372,7 @@ def test_an_override_changes_nothing_by_being_installed(environment):
 
 def test_an_override_acts_where_it_is_named(environment):
     output = environment.run(
-        SLOPES
-        + "with agrad.rules.override('agrad-gentle'):\n"
+        f"{SLOPES}with agrad.rules.override('agrad-gentle'):\n"
         "    print(slopes())\n"
         "    with agrad.rules.override('agrad-cold'):\n"
         "        print(slopes())\n"
@@ -427,7 +430,10 @@ def test_a_rule_set_must_be_named_like_its_entry_point(installed):
 
 def test_an_entry_point_must_lead_to_a_rule_set(installed):
     installed({"sin": "cos"})
-    assert "demo (agrad-test0 1.0) cannot be loaded: RuleError: m:rules must be a RuleSet, it is dict" in complaint_about("demo")
+    complaint = complaint_about("demo")
+    assert complaint.endswith(
+        "demo (agrad-test0 1.0) cannot be loaded: RuleError: m:rules must be a RuleSet, it is dict"
+    )
 
 
 def test_an_op_needs_a_family(installed):
@@ -455,13 +461,13 @@ def test_an_override_brings_no_kernels(installed):
     made, op = demo_set(override=True)
     op.kernel("*", lambda x: 2 * x)
     installed(made)
-    with pytest.raises(RuntimeError, match="demo.twice has a kernel"), rules.override("agrad-test0"):
+    with pytest.raises(RuntimeError, match=r"demo\.twice has a kernel"), rules.override("agrad-test0"):
         pass
 
 
 def test_an_override_needs_something_to_override(installed):
     installed(demo_set(override=True)[0])
-    with pytest.raises(RuntimeError, match="overrides demo.twice, which no installed plugin declares"):
+    with pytest.raises(RuntimeError, match=r"overrides demo\.twice, which no installed plugin declares"):
         rules.override("agrad-test0").__enter__()
 
 
@@ -469,5 +475,7 @@ def test_an_override_keeps_the_signature(installed):
     owner, op = demo_set()
     op.kernel("*", lambda x: 2 * x)
     installed(owner, demo_set("demo.twice(x: array, n=2)", override=True)[0])
-    with pytest.raises(RuntimeError, match=re.escape("overrides demo.twice(x, n=2), which demo (agrad-test0 1.0) declares as")):
+    with pytest.raises(
+        RuntimeError, match=r"overrides demo\.twice\(x, n=2\), which .* declares as demo\.twice\(x, /\)"
+    ):
         rules.override("agrad-test1").__enter__()

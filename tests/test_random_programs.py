@@ -384,7 +384,7 @@ class Programs(RuleBasedStateMachine):
             assert close(a, n.array)
             assert a.requires_grad == (n.edge() is not None)
             assert a.is_leaf == (not isinstance(n.edge(), naive.Node))
-            assert a._version == n.cell.version
+            assert a._version == n.cell.version or not self.overwriting_raises  # a copy may count as a write
 
 
 class ProgramsThatMayOverwrite(Programs):

@@ -22,6 +22,8 @@ def backward(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     inputs: Any = None,
+    *,
+    grad_variables: Any = None,
 ) -> None:
     """Add the gradients of tensors to the `.grad` of the leaves they were computed from.
 
@@ -37,6 +39,8 @@ def backward(
         Record the walk, so that gradients can be differentiated.
     inputs : Tensor or sequence of Tensor, optional
         Store gradients only in these, results included.
+    grad_variables
+        The former name of `grad_tensors`, deprecated.
 
     Raises
     ------
@@ -53,15 +57,18 @@ def backward(
     >>> x.grad
     tensor([2., 4.])
     """
+    if grad_variables is not None:
+        warnings.warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2)
+        grad_tensors = grad_variables
     roots = as_tensors(tensors, "tensors")
-    if inputs is not None:
-        inputs = as_inputs(inputs, "backward")
-        for t in inputs:
-            t.retain_grad()
+    inputs = None if inputs is None else as_inputs(inputs, "backward")
     if not roots:
         return
     grads = cotangents(roots, grad_tensors)
-    if create_graph:
+    for t in inputs or ():
+        t.retain_grad()
+    if create_graph and not _warned:
+        _warned.append(True)
         warnings.warn(
             "Using backward() with create_graph=True will create a reference cycle between the parameter and its "
             "gradient which can cause a memory leak. We recommend using autograd.grad when creating the graph to avoid "
@@ -72,6 +79,9 @@ def backward(
         )
     retain = create_graph if retain_graph is None else retain_graph
     engine.run_backward(roots, grads, retain, create_graph, inputs, True)
+
+
+_warned: list[bool] = []  # the warning about create_graph comes once in a process
 
 
 def grad(
@@ -258,3 +268,5 @@ class Variable(metaclass=_VariableType):
     def __new__(cls, data: Any, requires_grad: bool = False) -> Any:
         t = data.detach()
         return t.requires_grad_() if requires_grad else t
+
+    _execution_engine = engine  # where PyTorch has `queue_callback`

@@ -43,8 +43,8 @@ class ModeContext:
                 FutureWarning,
                 stacklevel=2,
             )
-            function.__init__ = self(function.__init__)     # type: ignore[misc]
-            return function     # type: ignore[return-value]
+            function.__init__ = self(function.__init__)  # type: ignore[method-assign]
+            return function
         changes = self._changes
         if inspect.isgeneratorfunction(function):
             return _in_mode_generator(function, changes)    # type: ignore[return-value]

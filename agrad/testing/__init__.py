@@ -1,7 +1,7 @@
-"""For tests: comparing tensors, and the one generic checker of differentiation rules, for agrad's plugins and anybody's.
+"""For tests: comparing tensors, and the one generic checker of differentiation rules, agrad's own and anybody's.
 
-`close` compares, `draw` makes the arrays that a rule's samples stand for, `differences` is the numerical truth, `check` puts
-a rule through everything. Must know no single backend and no single rule.
+`close` compares; `draw` makes the arrays that a rule's samples stand for, `differences` is the numerical truth, and
+`check` puts a rule through all `checks`. Must know no single backend and no single rule.
 """
 
 from agrad.testing.check import Report, check_plugin, check_rule

@@ -132,7 +132,9 @@ def of_values(actual: Any, expected: Any, options: Options) -> str | None:
         return of_numbers(actual, expected, options)
     one, other = as_tensor(actual), as_tensor(expected)
     related = isinstance(actual, type(expected)) or isinstance(expected, type(actual))
-    if one is None or other is None or not related or (type(actual) is not type(expected) and not options.allow_subclasses):
+    if type(actual) is not type(expected) and not options.allow_subclasses:
+        related = False
+    if one is None or other is None or not related:
         raise TypeError(f"cannot compare inputs of type {type(actual)} and {type(expected)}; "
                         "both must be tensors, arrays of one library, numbers, or containers of them")
     return of_tensors(one, other, options)
@@ -152,8 +154,7 @@ def as_tensor(value: Any) -> Tensor | None:
 def of_numbers(actual: Any, expected: Any, options: Options) -> str | None:
     if options.check_dtype and type(actual) is not type(expected):
         return f"The (d)types do not match: {type(actual)} != {type(expected)}."
-    kinds = ["complex128" if isinstance(v, complex) else "float64" if isinstance(v, float) else "int64" for v in (actual, expected)]
-    rtol, atol = tolerances(kinds, options)
+    rtol, atol = tolerances([dtypes.of(type(v)).name for v in (actual, expected)], options)
     if np.isclose(actual, expected, rtol, atol, options.equal_nan):
         return None
     return scalar_message(actual, expected, rtol, atol)
@@ -168,7 +169,8 @@ def of_tensors(actual: Tensor, expected: Tensor, options: Options) -> str | None
     rtol, atol = tolerances([actual.dtype.name, expected.dtype.name], options)
     a, e = values_of(actual), values_of(expected)
     # Integers that are compared exactly must not pass through floats.
-    matches = a == e if (rtol, atol) == EXACT and "f" not in kinds_of(a, e) else np.isclose(a, e, rtol, atol, options.equal_nan)
+    exact = (rtol, atol) == EXACT and "f" not in kinds_of(a, e)
+    matches = a == e if exact else np.isclose(a, e, rtol, atol, options.equal_nan)
     if np.all(matches):
         return None
     if a.ndim == 0:
@@ -200,13 +202,14 @@ def values_of(t: Tensor) -> Any:
     return values.astype(np.complex128) if values.dtype.kind == "c" else values
 
 
-# -------------------------------------------------------------------------------------------------------------- messages
+# ------------------------------------------------------------------------------------------------------------- messages
 
 
 def scalar_message(actual: Any, expected: Any, rtol: float, atol: float) -> str:
     apart = abs(actual - expected)
     relative = apart / abs(expected) if expected else float("inf")
-    return (f"Scalars are not {'equal' if (rtol, atol) == EXACT else 'close'}!\n\nExpected {expected} but got {actual}.\n"
+    word = "equal" if (rtol, atol) == EXACT else "close"
+    return (f"Scalars are not {word}!\n\nExpected {expected} but got {actual}.\n"
             f"Absolute difference: {apart}{allowed(atol, rtol)}\nRelative difference: {relative}{allowed(rtol, atol)}")
 
 

@@ -1,7 +1,7 @@
 """Central differences along directions: what derivatives are compared with. NumPy arrays in double precision only.
 
-Complex numbers are pairs of real ones here: with the inner product Re(sum(conj(a) * b)), the transpose of the real derivative is
-PyTorch's gradient, the conjugate Wirtinger one.
+Complex numbers are pairs of real ones here: with the inner product Re(sum(conj(a) * b)), the transpose of the real
+derivative is PyTorch's gradient, the conjugate Wirtinger one.
 """
 
 from collections.abc import Callable, Sequence

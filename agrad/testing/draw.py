@@ -4,7 +4,7 @@ Numbers are drawn and kept as NumPy arrays in double precision; only a call on a
 Must know no single backend and no single rule.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -13,13 +13,16 @@ import numpy as np
 from agrad import standard
 from agrad.rules import Case, Point, Sample
 
+Function = Callable[[Any], Any]
 ARRAY_KINDS = ("array", "array?", "array*")
 IMAGINARY = 0.6     # imaginary parts lie within this: clear of the branch cuts that domains of real numbers avoid
 DOMAIN = (-2.0, 2.0)
 NUMBER = Sample("number")   # a Python number instead of an array
 
 UNARY = ((), (3,), (2, 3), (0,), (2, 0))
-BINARY = (((), ()), ((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2,)), ((0,), (1,)), ((3,), NUMBER), (NUMBER, (3,)))
+BINARY = (
+    ((), ()), ((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2,)), ((0,), (1,)), ((3,), NUMBER), (NUMBER, (3,)),
+)
 WITH_DEFAULT_SAMPLES = ("elementwise", "select", "not_differentiable")
 
 
@@ -36,11 +39,6 @@ def samples_of(record: Any, signature: standard.Signature) -> list[Case] | None:
     return [Case((*shapes, *extra), {}) for shapes in BINARY]
 
 
-def has_samples(record: Any, signature: standard.Signature) -> bool:
-    """Whether there is something to check; ops that take no array have nothing."""
-    return bool(samples_of(record, signature)) or not any(p.kind in (*ARRAY_KINDS, "index", "key") for p in signature.parameters)
-
-
 class Call:
     """A sample call with its numbers drawn.
 
@@ -49,15 +47,17 @@ class Call:
     arguments : dict
         What was drawn, or the literal argument, by parameter.
     places : list of (str, int or None)
-        The operands that are arrays of floating or complex numbers: their parameter, and their position in a variadic one.
+        The arrays of floating or complex numbers: their parameter, and their position in a variadic one.
     """
 
-    def __init__(self, signature: standard.Signature, case: Case, record: Any, complex_: bool, seed: int) -> None:
+    def __init__(
+        self, signature: standard.Signature, case: Case, record: Any, is_complex: bool, seed: tuple[int, ...]
+    ) -> None:
         self.signature, self.case = signature, case
-        rng = np.random.default_rng([crc32(signature.name.encode()), seed])
+        rng = np.random.default_rng([crc32(signature.name.encode()), *seed])
         self.arguments: dict[str, Any] = {}
         for parameter, value in bound(signature, case):
-            draw = Drawer(rng, domain_of(record, parameter.name), complex_)
+            draw = Drawer(rng, domain_of(record, parameter.name), is_complex)
             self.arguments[parameter.name] = draw.argument(parameter, value)
         self.places = list(self._find_places())
 
@@ -74,14 +74,17 @@ class Call:
         """The arrays at `places`."""
         return [self.arguments[name] if i is None else self.arguments[name][i] for name, i in self.places]
 
-    def label(self, k: int) -> str:
-        """What operand k is called."""
-        name, i = self.places[k]
-        return name if i is None else f"{name}[{i}]"
-
-    def arguments_with(self, operands: Sequence[Any], convert: Any) -> tuple[list[Any], dict[str, Any]]:
-        """Positional and keyword arguments with these operands, all other arrays converted."""
-        given = {name: convert_arrays(value, convert) for name, value in self.arguments.items()}
+    def arguments_with(
+        self, operands: Sequence[Any], array: Function, dtype: Function
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and keyword arguments with these operands, all other arrays and dtypes converted."""
+        kinds = {p.name: p.kind for p in self.signature.parameters}
+        given = dict(self.arguments)
+        for name, value in given.items():
+            if kinds[name] in (*ARRAY_KINDS, "index", "index?", "key"):
+                given[name] = convert_arrays(value, array)
+            elif kinds[name] == "dtype" and value is not None:
+                given[name] = dtype(value)
         for (name, i), operand in zip(self.places, operands, strict=True):
             if i is None:
                 given[name] = operand
@@ -96,15 +99,15 @@ class Call:
         return positional, given
 
     def __str__(self) -> str:
-        parts = [show(value) for value in self.case.args] + [f"{name}={show(value)}" for name, value in self.case.kwargs.items()]
-        return f"case({', '.join(parts)})"
+        named = (f"{name}={show(value)}" for name, value in self.case.kwargs.items())
+        return f"case({', '.join([*map(show, self.case.args), *named])})"
 
 
 def is_inexact(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
 
 
-def convert_arrays(value: Any, convert: Any) -> Any:
+def convert_arrays(value: Any, convert: Function) -> Any:
     """Every NumPy array in an argument converted; keys may hold them in tuples, variadic parameters in lists."""
     if isinstance(value, np.ndarray):
         return convert(value)
@@ -130,13 +133,13 @@ def domain_of(record: Any, parameter: str) -> tuple[float, float]:
 def case_of_point(special: Point, signature: standard.Signature) -> Case:
     """A special point as a case: its inputs are those of the array parameters, in their order."""
     names = [p.name for p in signature.parameters if p.kind in ARRAY_KINDS]
-    inputs = {name: None if value is None else Sample("values", data=value) for name, value in zip(names, special.inputs, strict=False)}
-    return Case((), inputs | special.kwargs)
+    given = [None if value is None else Sample("values", data=value) for value in special.inputs]
+    return Case((), dict(zip(names, given, strict=False)) | special.kwargs)
 
 
 def show(value: Any) -> str:
     if isinstance(value, Sample):
-        return f"values({value.data})" if value.kind == "values" else f"{value.kind}({value.shape})" if value.kind != "number" else "number"
+        return {"values": f"values({value.data})", "number": "number"}.get(value.kind, f"{value.kind}({value.shape})")
     if isinstance(value, (tuple, list)) and any(isinstance(part, (Sample, tuple, list)) for part in value):
         inside = ", ".join(map(show, value))
         return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' if len(value) == 1 else ''})"
@@ -146,8 +149,8 @@ def show(value: Any) -> str:
 class Drawer:
     """Draws the argument of one parameter."""
 
-    def __init__(self, rng: np.random.Generator, domain: tuple[float, float], complex_: bool) -> None:
-        self.rng, self.complex_ = rng, complex_
+    def __init__(self, rng: np.random.Generator, domain: tuple[float, float], is_complex: bool) -> None:
+        self.rng, self.is_complex = rng, is_complex
         self.low, self.high = domain
 
     def argument(self, parameter: standard.Parameter, value: Any) -> Any:
@@ -170,7 +173,8 @@ class Drawer:
         return self.with_imaginary(np.asarray(self.rng.uniform(self.low, self.high, shape)))
 
     def with_imaginary(self, real: Any) -> Any:
-        return real + 1j * self.rng.uniform(-IMAGINARY, IMAGINARY, real.shape) if self.complex_ else real
+        """Complex if that is under test; always an array, though NumPy's arithmetic makes scalars of 0-d ones."""
+        return np.asarray(real + 1j * self.rng.uniform(-IMAGINARY, IMAGINARY, real.shape)) if self.is_complex else real
 
     def number(self, sample: Sample) -> Any:
         return float(self.rng.uniform(self.low, self.high))
@@ -191,4 +195,4 @@ class Drawer:
     def values(self, sample: Sample) -> Any:
         """Floating and complex data take the dtype under test, integers and booleans keep theirs."""
         data = np.asarray(sample.data)
-        return data + 0j if self.complex_ and data.dtype.kind == "f" else data
+        return data.astype(complex) if self.is_complex and data.dtype.kind == "f" else data

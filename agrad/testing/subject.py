@@ -1,9 +1,10 @@
-"""A sample call of an op on one backend: its operands, how to run it, how to differentiate it. Must know no single backend.
+"""A sample call of an op on one backend: its operands, how to run it, how to differentiate it.
 
-Numbers are kept twice: as arrays of the backend in the dtype under test, and as NumPy arrays in double precision for the comparison.
+Numbers are kept twice: as arrays of the backend in the dtype under test, and as NumPy arrays in double precision to
+compare with. Must know no single backend.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, reduce
 from typing import Any
 
@@ -16,60 +17,88 @@ from agrad.testing import differences
 from agrad.testing.draw import Call
 
 
-class Refused(Exception):  # noqa: N818  not an error
+class Refused(Exception):
     """The backend itself does not take a call."""
 
     def __init__(self, call: object, error: Exception) -> None:
         super().__init__(f"{call}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
 
-class Subject:
-    """One sample call of an op on a backend: its operands, how to run it, and how to differentiate it."""
 
-    def __init__(self, op: Any, record: Any, backend: Any, dtype: str, sample: Any, seed: int) -> None:
+class Subject:
+    """One sample call.
+
+    Attributes
+    ----------
+    raws, cotangents : list
+        Arrays of the backend: the operands that can carry gradients, and a cotangent per result, None for integers.
+    values, g : list of numpy.ndarray
+        The same numbers in double precision.
+    results : list
+        What the kernel gives.
+    """
+
+    def __init__(self, op: Any, record: Any, backend: Any, dtype: str, sample: Any, seed: tuple[int, ...]) -> None:
         self.op, self.record, self.backend, self.dtype = op, record, backend, dtype
-        self.complex_ = dtypes.of(dtype).kind == "complex"
-        self.double = "complex128" if self.complex_ else "float64"
-        self.call = Call(op.signature, sample, record, self.complex_, seed)
+        self.is_complex = dtypes.of(dtype).kind == "complex"
+        self.double = "complex128" if self.is_complex else "float64"
+        self.call = Call(op.signature, sample, record, self.is_complex, seed)
         self.rng = np.random.default_rng(seed)
         self.constants: dict[int, Any] = {}
 
-    def __str__(self) -> str:
-        return f"{self.op.name}, {self.call} on {self.backend.name} in {self.dtype}"
-
-    # -- arrays
-
-    def array(self, values: Any, dtype: Any = None) -> Any:
-        """A new array of the backend, read-only where NumPy allows it; dtype None: as the values have it."""
-        raw = self.backend.from_numpy(np.asarray(values), None if dtype is None else self.backend.to_dtype(dtype), None, True)
-        if type(raw) is np.ndarray:
-            raw.setflags(write=False)
-        return raw
-
-    def numbers(self, raw: Any) -> Any:
-        """A NumPy array of a raw one, in double precision; None of None."""
-        if raw is None:
-            return None
-        kind = self.backend.neutral_dtype(raw).kind
-        if kind in ("real", "complex"):
-            raw = self.backend.convert(raw, self.backend.to_dtype("float64" if kind == "real" else "complex128"), None, None)
-        return np.asarray(self.backend.to_numpy(raw))
-
     def prepare(self) -> None:
-        """Draw operands and cotangents, and run the kernel; Refused if the backend does not take the call."""
-        self.raws = [self.array(v, self.double if v.dtype.kind == "c" and not self.complex_ else self.dtype) for v in self.call.operands]
+        """Make the operands, run the kernel, draw cotangents; Refused if the backend does not take the call."""
+        self.raws = [self.array(v, self.dtype) for v in self.call.operands]
         self.values = [self.numbers(raw) for raw in self.raws]
         try:
             self.results = self.kernel(self.raws)
         except Exception as error:
             raise Refused(self.call, error) from error
-        self.floating = [self.backend.is_differentiable(raw) for raw in self.results]
-        self.cotangents = [self.cotangent(raw) if f else None for raw, f in zip(self.results, self.floating, strict=True)]
+        self.cotangents = self.draw_cotangents(self.results)
         self.g = [self.numbers(raw) for raw in self.cotangents]
+
+    # -- arrays
+
+    def array(self, values: Any, dtype: Any = None) -> Any:
+        """A new array of the backend, read-only where it is NumPy's; without a dtype in that of the values."""
+        wanted = None if dtype is None else self.backend.to_dtype(dtype)
+        raw = self.backend.from_numpy(np.asarray(values), wanted, None, True)
+        if type(raw) is np.ndarray:
+            raw.setflags(write=False)
+        return raw
+
+    def alike(self, values: Any, like: Any) -> Any:
+        """An array with these values in the dtype of another."""
+        return self.array(values, self.backend.neutral_dtype(like))
+
+    def strided(self, values: Any, like: Any) -> Any:
+        """An array with these values that is not contiguous."""
+        return self.backend.xp.getitem(self.alike(np.stack([values, values + 1], axis=-1), like), (..., 0))
+
+    def numbers(self, raw: Any) -> Any:
+        """The NumPy array of a raw one, in double precision; None of None."""
+        if raw is None:
+            return None
+        double = {"real": "float64", "complex": "complex128"}.get(self.backend.neutral_dtype(raw).kind)
+        if double is not None:
+            raw = self.backend.convert(raw, self.backend.to_dtype(double), None, None)
+        return np.asarray(self.backend.to_numpy(raw))
+
+    def draw_cotangents(self, results: Sequence[Any]) -> list[Any]:
+        """A random cotangent for each result that can carry gradients."""
+        return [self.cotangent(raw) if self.backend.is_differentiable(raw) else None for raw in results]
 
     def cotangent(self, raw: Any) -> Any:
         dtype = self.backend.neutral_dtype(raw)
         like = np.zeros(self.backend.shape_of(raw), "complex128" if dtype.kind == "complex" else "float64")
         return self.array(differences.direction(like, self.rng), dtype)
+
+    def tensor(self, raw: Any) -> Tensor:
+        return engine.make_tensor(self.backend, raw)
+
+    def tensors(self, raws: Sequence[Any], tracked: Sequence[bool] | None = None) -> list[Tensor]:
+        """Tensors of raw arrays, all of them tracked unless it says otherwise."""
+        flags = zip(raws, [True] * len(raws) if tracked is None else tracked, strict=True)
+        return [engine.make_tensor(self.backend, raw, requires_grad=flag) for raw, flag in flags]
 
     # -- running
 
@@ -84,41 +113,56 @@ class Subject:
 
     def evaluate(self, values: Sequence[Any]) -> list[Any]:
         """The kernel in double precision, NumPy arrays in and out."""
-        return [self.numbers(raw) for raw in self.kernel([self.array(v, v.dtype.name) for v in values])]
-
-    def tensors(self, raws: Sequence[Any], tracked: Sequence[bool]) -> list[Tensor]:
-        return [engine.make_tensor(self.backend, raw, requires_grad=t) for raw, t in zip(raws, tracked, strict=True)]
+        return [self.numbers(raw) for raw in self.kernel([self.array(v) for v in values])]
 
     def run(self, operands: Sequence[Any]) -> list[Tensor]:
         """The op on Tensors."""
         def as_tensor(value: Any) -> Tensor:
-            return engine.make_tensor(self.backend, self.constant(value))
+            return self.tensor(self.constant(value))
 
         args, kwargs = self.call.arguments_with(operands, as_tensor, lambda dtype: dtype)
         return outputs(self.op.function(*args, **kwargs))
 
-    def gradients(self, raws: Sequence[Any], cotangents: Sequence[Any], tracked: Sequence[bool] | None = None) -> list[Any]:
-        """Raw gradients of the tracked operands (None: of all), None where there is none."""
-        tracked = [True] * len(raws) if tracked is None else tracked
-        operands = self.tensors(raws, tracked)
-        results = self.run(operands)
-        inputs = [t for t, wanted in zip(operands, tracked, strict=True) if wanted]
-        roots = [(r, engine.make_tensor(self.backend, g)) for r, g in zip(results, cotangents, strict=True) if g is not None and r.requires_grad]
+    # -- differentiating
+
+    def gradients(self, operands: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        """Raw gradients of the operands that are tracked Tensors, None for those that no result depends on."""
+        inputs = [t for t in operands if isinstance(t, Tensor) and t.requires_grad]
+        pairs = zip(self.run(operands), cotangents, strict=True)
+        roots = [(r, self.tensor(g)) for r, g in pairs if g is not None and r.requires_grad]
         if not roots:
             return [None] * len(inputs)
         found = autograd.grad([r for r, _ in roots], inputs, [g for _, g in roots], allow_unused=True)
         return [None if g is None else g.array for g in found]
 
+    @cached_property
+    def first(self) -> list[Any]:
+        """Raw gradients of all operands."""
+        return self.gradients(self.tensors(self.raws), self.cotangents)
+
+    @property
+    def present(self) -> list[Any]:
+        """The cotangents that there are, in double precision."""
+        return [g for g in self.g if g is not None]
+
     def gradient_values(self, values: Sequence[Any]) -> list[Any]:
-        """First-order gradients in double precision as a function of operands and cotangents; None for those without a path."""
-        raws = [self.array(v, v.dtype.name) for v in values]
+        """Gradients in double precision, as a function of the operands and of the cotangents that there are."""
+        raws = [self.array(v) for v in values]
         n, given = len(self.raws), iter(raws[len(self.raws):])
-        return [self.numbers(g) for g in self.gradients(raws[:n], [None if g is None else next(given) for g in self.cotangents])]
+        cotangents = [None if g is None else next(given) for g in self.cotangents]
+        return [self.numbers(g) for g in self.gradients(self.tensors(raws[:n]), cotangents)]
+
+    @property
+    def labels(self) -> list[str]:
+        """What the operands are called."""
+        return [name if i is None else f"{name}[{i}]" for name, i in self.call.places]
 
     def has_derivative(self, k: int) -> bool:
         """Whether the record promises a gradient for operand k."""
-        name = self.call.places[k][0]
-        return self.record.joint is not None or self.record.family == "flat" or self.record.derivatives.get(name) is not None
+        return self.record.family == "flat" or self.record.derivatives.get(self.call.places[k][0]) is not None
+
+
+Function = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 def outputs(result: Any) -> list[Any]:

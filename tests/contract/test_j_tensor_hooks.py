@@ -42,6 +42,16 @@ def test_s108_a_change_in_place_is_seen(torch, t):
     assert t.grad.tolist() == [6.0, 6.0]
 
 
+def test_s108_a_hook_on_a_view(t):
+    seen = []
+    view = (t * 2)[1:]
+    view.register_hook(lambda g: seen.append(g.tolist()))
+    view.register_hook(lambda g: g * 5)
+    view.sum().backward()
+    assert seen == [[1.0]]
+    assert t.grad.tolist() == [0.0, 10.0]
+
+
 def test_s109_a_hook_returns_a_gradient_of_the_same_kind(torch, t):
     for wrong, error in [
         (lambda g: g[:1], RuntimeError),

@@ -59,12 +59,37 @@ def test_s126_a_write_adds_one_to_the_version(write, torch):
     assert (base._version, view._version) == (2, 2)
 
 
+def test_s126_a_view_of_a_scalar_shares_with_it(torch):
+    base = torch.tensor(2.0)
+    view, element = base[None], torch.tensor([1.0, 2.0])
+    view.add_(1)
+    assert base.item() == 3.0
+    base.mul_(2)
+    assert view.tolist() == [6.0]
+    assert (base._version, view._version) == (2, 2)
+    element[0].add_(4)
+    assert element.tolist() == [5.0, 2.0]
+    assert element._version == 1
+
+
 def test_s126_copies_have_their_own_version(torch):
     base = torch.tensor([1.0, 2.0])
     copy = base.clone()
     base.add_(1)
     assert copy._version == 0
     assert copy.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_s126_a_detached_twin_of_a_view_may_be_written(tracked, torch, t):
+    base = t * 1
+    twin = base[1:].detach()
+    twin.add_(t[:1] if tracked else 1.0)
+    assert base.tolist() == [1.0, 3.0]
+    assert base._version == twin._version == 1
+    assert twin.requires_grad is tracked
+    base.sum().backward()
+    assert t.grad.tolist() == [1.0, 1.0]
 
 
 # ---- saved values
@@ -380,6 +405,17 @@ def test_s141_saved_values_may_be_mutated_on_request(torch, t):
     again.mul_(2)
     with pytest.raises(RuntimeError):
         again.sum().backward()
+
+
+@pytest.mark.parametrize("through_a_view", [False, pytest.param(True, marks=pytest.mark.differs("PyTorch is wrong"))])
+def test_s141_a_value_may_be_written_with_itself(through_a_view, torch, t):
+    with torch.autograd.graph.allow_mutation_on_saved_tensors():
+        y = t * 1
+        written = y[:] if through_a_view else y
+        z = written * 3 * written
+        written.mul_(written)
+        (y.sum() + z.sum()).backward()
+    assert t.grad.tolist() == [8.0, 16.0]
 
 
 def test_s141_a_version_may_be_increased_by_hand(torch):

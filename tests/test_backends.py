@@ -1,0 +1,885 @@
+"""Adapters may not drift: the same creation, conversions, indices, writes and views on every installed backend.
+
+What a program means is said once, by NumPy's own arrays or by a literal, and every backend must agree.
+"""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import agrad
+from agrad import backends, configuration
+
+STRICT_DEVICES = ("CPU_DEVICE", "device1")
+
+
+def values(t):
+    return t.detach().numpy()
+
+
+def own_array(backend, data):
+    """An array of a backend's library, made without agrad."""
+    library = pytest.importorskip(backend)
+    return library.asarray(np.array(data)) if backend != "numpy" else np.array(data)
+
+
+def on(backend, data, **kwargs):
+    """A tensor on a backend."""
+    pytest.importorskip(backend)
+    with agrad.use_backend(backend):
+        return agrad.tensor(data, dtype=agrad.float64, **kwargs)
+
+
+@pytest.fixture
+def doubles():
+    """Python floats become float64 on every backend."""
+    agrad.set_default_dtype(agrad.float64)
+    yield
+    agrad.set_default_dtype(None)
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture
+def strict():
+    return pytest.importorskip("array_api_strict")
+
+
+# ------------------------------------------------------------------------------------------------------------ creation
+
+CREATED = {
+    "asarray": (lambda m: m.asarray([[1.0, 2.0], [3.0, 4.0]]), [[1.0, 2.0], [3.0, 4.0]]),
+    "tensor": (lambda m: m.tensor([1, 2]), [1, 2]),
+    "tensor of booleans": (lambda m: m.tensor([True, False]), [True, False]),
+    "tensor of a number": (lambda m: m.tensor(2.5), 2.5),
+    "tensor of complex numbers": (lambda m: m.tensor([1 + 2j]), [1 + 2j]),
+    "arange of ints": (lambda m: m.arange(5), [0, 1, 2, 3, 4]),
+    "arange of floats": (lambda m: m.arange(1.0, 2.0, 0.25), [1.0, 1.25, 1.5, 1.75]),
+    "arange of nothing": (lambda m: m.arange(3, 3), np.zeros(0, np.int64)),
+    "empty": (lambda m: m.empty((2, 0)), np.zeros((2, 0))),
+    "eye": (lambda m: m.eye(2, 3, k=1), [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+    "full of an int": (lambda m: m.full(2, 3), [3, 3]),
+    "full of a float": (lambda m: m.full((1, 2), 3.0), [[3.0, 3.0]]),
+    "full of a complex number": (lambda m: m.full((), 1j), 1j),
+    "linspace": (lambda m: m.linspace(0, 1, 3), [0.0, 0.5, 1.0]),
+    "ones": (lambda m: m.ones(2, 1), [[1.0], [1.0]]),
+    "zeros": (lambda m: m.zeros((2,), dtype=m.int32), np.zeros(2, np.int32)),
+    "ones_like": (lambda m: m.ones_like(m.zeros(2)), [1.0, 1.0]),
+    "full_like": (lambda m: m.full_like(m.zeros(2), 7.0), [7.0, 7.0]),
+    "tril": (lambda m: m.tril(m.ones(2, 2)), [[1.0, 0.0], [1.0, 1.0]]),
+    "meshgrid": (lambda m: m.meshgrid(m.arange(2), m.arange(3))[0], [[0, 1], [0, 1], [0, 1]]),
+}
+
+
+@pytest.mark.parametrize("name", CREATED)
+def test_creation_gives_the_same_numbers_everywhere(backend, name, doubles):
+    make, expected = CREATED[name]
+    made = make(agrad)
+    assert made.__array_namespace__() is getattr(agrad.namespaces, backend)
+    assert values(made).dtype == np.asarray(expected).dtype
+    np.testing.assert_array_equal(values(made), expected)
+
+
+def test_the_namespace_of_a_backend_creates_there_whatever_the_default_is(backend):
+    with agrad.use_backend("numpy"):
+        x = getattr(agrad.namespaces, backend).zeros(2)
+    assert x.backend_.name == backend
+
+
+def test_the_same_seed_gives_the_same_numbers_everywhere(backend, doubles):
+    agrad.manual_seed(3)
+    drawn = agrad.randn(3)
+    agrad.manual_seed(3)
+    with agrad.use_backend("numpy"):
+        expected = agrad.randn(3)
+    assert drawn.backend_.name == backend
+    np.testing.assert_array_equal(values(drawn), values(expected))
+
+
+def test_python_floats_become_what_the_library_makes_of_them(backend):
+    usual = {"numpy": agrad.float64, "torch": agrad.float32, "array_api_strict": agrad.float64}[backend]
+    assert agrad.tensor(1.0).dtype is agrad.zeros(2).dtype is agrad.get_default_dtype() is usual
+    assert agrad.tensor(1j).dtype is (agrad.complex128 if usual is agrad.float64 else agrad.complex64)
+
+
+def test_torchs_own_default_dtype_is_followed(torch):
+    torch.set_default_dtype(torch.float64)
+    try:
+        with agrad.use_backend("torch"):
+            assert agrad.ones(2).dtype is agrad.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+# ------------------------------------------------------------------------------- the levels of configuration
+
+
+@pytest.fixture
+def unconfigured(tmp_path, monkeypatch):
+    """An empty folder as the current one; `level(name)` is then what creation uses."""
+    monkeypatch.chdir(tmp_path)
+    configuration.reset()
+    yield tmp_path / "pyproject.toml"
+    configuration.reset()
+
+
+def where():
+    x = agrad.zeros(2)
+    return x.backend_.name, x.backend_.device_name(x.device), x.dtype.name
+
+
+def test_every_level_of_configuration_reaches_creation(unconfigured, monkeypatch, strict, torch):
+    assert where() == ("numpy", "cpu", "float64")
+    unconfigured.write_text("[tool.agrad]\nbackend = 'torch'\ndevice = 'cpu'\ndtype = 'float64'\n")
+    configuration.reset()
+    assert where() == ("torch", "cpu", "float64")
+    for name, value in {"BACKEND": "array_api_strict", "DEVICE": "device1", "DTYPE": "float32"}.items():
+        monkeypatch.setenv(f"AGRAD_{name}", value)
+    configuration.reset()
+    assert where() == ("array_api_strict", "device1", "float32")
+    agrad.set_default_device("device2")
+    agrad.set_default_dtype("float64")
+    assert where() == ("array_api_strict", "device2", "float64")
+    agrad.set_default_device("cpu")
+    agrad.set_default_backend("torch")
+    assert where() == ("torch", "cpu", "float64")
+    with agrad.use_backend("array_api_strict", device="device1"):
+        assert where() == ("array_api_strict", "device1", "float64")
+        assert agrad.zeros(2, device="device2").device == agrad.zeros(2).to(device="device2").device
+    assert where() == ("torch", "cpu", "float64")
+
+
+def test_an_operation_follows_its_arrays_and_not_the_default(backend):
+    x = agrad.ones(2)
+    with agrad.use_backend("numpy"):
+        assert (x + 1).backend_.name == agrad.sin(x).backend_.name == backend
+
+
+def test_a_wrong_setting_names_the_level_that_made_it(unconfigured, monkeypatch):
+    monkeypatch.setenv("AGRAD_BACKEND", "tensorflow")
+    configuration.reset()
+    with pytest.raises(ValueError, match=r"no backend 'tensorflow'.*environment AGRAD_BACKEND"):
+        agrad.zeros(2)
+    monkeypatch.delenv("AGRAD_BACKEND")
+    monkeypatch.setenv("AGRAD_DEVICE", "cuda:0")
+    configuration.reset()
+    with pytest.raises(ValueError, match=r"'cuda:0'.*environment AGRAD_DEVICE"):
+        agrad.zeros(2)
+
+
+# ---------------------------------------------------------------------------------------- what there is not
+
+
+def test_an_unknown_backend_is_answered_with_those_that_are_installed():
+    with pytest.raises(ValueError, match=r"no backend 'tensorflow'\. Installed: numpy"):
+        agrad.use_backend("tensorflow")
+    with pytest.raises(ValueError, match="Installed: numpy"):
+        agrad.ones(2).to(backend="tensorflow")
+
+
+@pytest.fixture
+def missing_library(monkeypatch):
+    """A backend whose library is not installed: its adapter cannot be imported."""
+
+    def load():
+        raise ModuleNotFoundError("No module named 'absent'")
+
+    entry = SimpleNamespace(name="absent", dist=SimpleNamespace(name="agrad"), load=load)
+    everything = {**backends._entry_points(), "absent": entry}
+    monkeypatch.setattr(backends, "_entry_points", lambda: everything)
+
+
+def test_a_missing_library_is_answered_with_how_to_install_it(missing_library):
+    command = r"pip install 'agrad\[absent\]'"
+    with pytest.raises(ImportError, match=rf"'absent' cannot be used: No module named 'absent'.*{command}"):
+        agrad.use_backend("absent")
+    with pytest.raises(ValueError, match=rf"no backend 'nowhere'. Installed: numpy.*absent.*{command}"):
+        agrad.use_backend("nowhere")
+
+
+def test_available_tells_installed_from_missing(missing_library):
+    found = {info.name: info for info in backends.available()}
+    assert found["numpy"] == ("numpy", "agrad", True, np.__version__, None, "pip install numpy")
+    assert found["absent"] == ("absent", "agrad", False, None, "No module named 'absent'", "pip install 'agrad[absent]'")
+
+
+@pytest.mark.parametrize("device", ["nowhere:0", "gpu", 977])
+def test_an_unknown_device_is_answered_with_those_that_there_are(backend, device):
+    with pytest.raises(ValueError, match="device") as caught:
+        agrad.zeros(2, device=device)
+    assert repr(str(device)) in str(caught.value).replace(repr(device), repr(str(device)))
+    assert repr(agrad.zeros(2).backend_.device_names()[0]) in str(caught.value)
+    x = agrad.ones(2)
+    with pytest.raises(ValueError, match="device"):
+        x.to(device=device)
+
+
+def test_every_backend_calls_the_memory_of_the_processor_cpu(backend):
+    x = agrad.zeros(2, device="cpu")
+    assert x.device == agrad.zeros(2).device
+    assert x.to(device="cpu") is x
+
+
+# --------------------------------------------------------------------------------------------------------- conversions
+
+DTYPES = [d for d in agrad.dtypes.DTYPES.values() if d.name != "bfloat16"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.name)
+def test_every_dtype_has_its_counterpart(backend, dtype):
+    if backend == "array_api_strict" and dtype.name == "float16":
+        with pytest.raises(TypeError, match="no agrad.float16"):
+            agrad.zeros(2, dtype=dtype)
+        return
+    x = agrad.asarray([0, 1], dtype=dtype)
+    assert x.dtype is dtype
+    assert values(x).dtype == dtype
+    assert agrad.asarray(x.array).dtype is dtype
+    assert agrad.asarray(values(x)).dtype is dtype
+    assert agrad.zeros(2).to(dtype=dtype).dtype is dtype
+
+
+def test_bfloat16_comes_back_as_its_values(torch):
+    with agrad.use_backend("torch"):
+        x = agrad.tensor([1.0, 2.5], dtype=agrad.bfloat16, requires_grad=True)
+        (x * x).sum().backward()
+        assert x.grad.dtype is agrad.bfloat16
+        assert x.grad.tolist() == [2.0, 5.0]
+        assert x.detach().numpy().dtype == np.float32
+        assert repr(x.detach()) == "tensor([1.0000, 2.5000], dtype=agrad.bfloat16)"
+
+
+def test_asarray_shares_memory_with_an_array_and_tensor_copies(backend):
+    raw = own_array(backend, [1.0, 2.0, 3.0])
+    shared, copied = agrad.asarray(raw), agrad.tensor(raw)
+    shared[0] = 9.0
+    assert values(agrad.asarray(raw)).tolist() == [9.0, 2.0, 3.0]
+    assert values(copied).tolist() == [1.0, 2.0, 3.0]
+    assert type(copied.array) is type(raw)
+    with pytest.raises(ValueError, match=r"(?i)copy|alias"):
+        agrad.asarray(raw, dtype=agrad.float32, copy=False)
+
+
+def read_only():
+    array = np.arange(3.0)
+    array.flags.writeable = False
+    return array
+
+
+NUMPY_ARRAYS = {
+    "contiguous": np.arange(6.0).reshape(2, 3),
+    "transposed": np.arange(6.0).reshape(2, 3).T,
+    "reversed": np.arange(4.0)[::-1],
+    "every other": np.arange(6.0)[::2],
+    "broadcast": np.broadcast_to(np.arange(2.0), (3, 2)),
+    "read-only": read_only(),
+    "of another byte order": np.arange(3).astype(">i4"),
+    "0-d": np.array(2.0),
+    "a number": np.float32(2.5),
+    "empty": np.zeros((0, 2)),
+    "complex": np.array([1 + 2j]),
+    "boolean": np.array([True, False]),
+}
+
+
+@pytest.mark.parametrize("name", NUMPY_ARRAYS)
+def test_numpy_arrays_of_every_kind_are_taken(backend, name):
+    array = NUMPY_ARRAYS[name]
+    for made in (agrad.asarray(array), agrad.tensor(array)):
+        assert made.shape == array.shape
+        assert made.dtype == array.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(values(made), array)
+        assert (made == made).shape == array.shape
+
+
+def test_results_are_shaped_by_plain_integers(backend):
+    x = agrad.ones(2, 3)
+    assert type(x.shape) is tuple
+    assert [type(n) for n in x.sum(axis=0).shape] == [int]
+
+
+def test_a_tensor_of_tensors_is_stacked_on_their_backend(backend):
+    x = agrad.tensor(2.0, requires_grad=True)
+    with agrad.use_backend("numpy"):
+        y = agrad.asarray([[x, 1.0], [3.0, x]])
+    assert y.backend_.name == backend
+    y.sum().backward()
+    assert x.grad.item() == 2.0
+
+
+def test_numpys_numbers_count_as_pythons(backend, doubles):
+    x = agrad.ones(2)
+    for number in (np.float64(2.0), np.int64(2), np.float32(2.0)):
+        assert (x * number).backend_.name == (number * x).backend_.name == agrad.multiply(x, number).backend_.name == backend
+        assert values(x * number).tolist() == values(number * x).tolist() == [2.0, 2.0]
+    assert values(agrad.arange(3)[np.int64(1)]).item() == 1
+
+
+def test_torchs_lazy_conjugates_and_subclasses_become_plain_tensors(torch):
+    z = agrad.asarray(torch.tensor([1 + 2j]).conj())
+    assert not z.array.is_conj()
+    assert z.numpy().tolist() == [1 - 2j]
+    assert agrad.asarray(torch.tensor([1 + 2j]).conj().imag).numpy().tolist() == [-2.0]
+    plain = agrad.asarray(torch.nn.Parameter(torch.ones(2), requires_grad=False))
+    assert type(plain.array) is torch.Tensor
+
+
+# ------------------------------------------------------------------------------------------ from backend to backend
+
+PAIRS = [(a, b) for a in ("numpy", "torch", "array_api_strict") for b in ("numpy", "torch", "array_api_strict") if a != b]
+each_pair = pytest.mark.parametrize(("here", "there"), PAIRS)
+
+
+@each_pair
+def test_a_gradient_comes_back_to_where_the_input_lives(here, there):
+    x = on(here, [1.0, 2.0], requires_grad=True)
+    pytest.importorskip(there)
+    y = x.to(backend=there)
+    assert (y.backend_.name, y.dtype, y.requires_grad) == (there, agrad.float64, True)
+    assert y.grad_fn.name() == "ToCopyBackward0"
+    (y * y * y).sum().backward()
+    assert (x.grad.backend_.name, x.grad.dtype, x.grad.tolist()) == (here, agrad.float64, [3.0, 12.0])
+
+
+@each_pair
+def test_a_second_derivative_passes_between_backends(here, there):
+    x = on(here, [1.0, 2.0], requires_grad=True)
+    pytest.importorskip(there)
+    (g,) = agrad.autograd.grad((x.to(backend=there) ** 3).sum(), x, create_graph=True)
+    (second,) = agrad.autograd.grad(g.to(backend=there).sum(), x)
+    assert (second.backend_.name, second.tolist()) == (here, [6.0, 12.0])
+
+
+@each_pair
+def test_a_moved_tensor_has_memory_of_its_own(here, there):
+    x = on(here, [1.0, 2.0])
+    pytest.importorskip(there)
+    y = x.to(backend=there)
+    y += 1
+    x[0] = 5.0
+    assert (x.tolist(), y.tolist()) == ([5.0, 2.0], [2.0, 3.0])
+
+
+def test_dtype_and_backend_change_together(torch):
+    x = on("numpy", [1.0, 2.0], requires_grad=True)
+    y = x.to(backend="torch", dtype=agrad.float32)
+    assert (y.backend_.name, y.dtype) == ("torch", agrad.float32)
+    (y * y).sum().backward()
+    assert (x.grad.backend_.name, x.grad.dtype, x.grad.tolist()) == ("numpy", agrad.float64, [2.0, 4.0])
+
+
+def test_a_gradient_comes_back_to_its_device(strict):
+    x = on("array_api_strict", [1.0, 2.0], requires_grad=True)
+    y = x.to(device="device1")
+    assert y.backend_.device_name(y.device) == "device1"
+    (y[[0, 0, 1]] * 2).sum().backward()
+    assert x.grad.device == x.device != y.device
+    assert x.grad.tolist() == [4.0, 2.0]
+    y = x.detach().to(device="device1")
+    y += 1
+    assert x.tolist() == [1.0, 2.0]
+
+
+def test_a_tensor_that_is_there_already_is_returned(backend):
+    x = agrad.ones(2)
+    assert x.to(backend=backend) is x.to(device=x.device) is x.to(dtype=x.dtype) is x
+
+
+MIXED = {
+    "an operator": lambda x, y: x + y,
+    "a function": lambda x, y: agrad.maximum(x, y),
+    "a sequence": lambda x, y: agrad.concat([x, y]),
+    "a condition": lambda x, y: agrad.where(y > 0, x, 0.0),
+    "a write": lambda x, y: x.__setitem__(0, y[0]),
+    "an in-place operator": lambda x, y: x.__iadd__(y),
+    "an index": lambda x, y: x[y > 0],
+    "an array on the right": lambda x, y: x * y.array,
+    "an array on the left": lambda x, y: y.array * x,
+}
+
+
+@pytest.mark.parametrize("what", MIXED)
+@each_pair
+def test_tensors_of_two_backends_in_one_operation_are_refused(here, there, what):
+    x, y = on(here, [1.0, 2.0]), on(there, [1.0, 2.0])
+    if what.startswith("an array") and there == "numpy":
+        assert MIXED[what](x, y).backend_.name == here  # NumPy's arrays are data, as for torch
+        return
+    with pytest.raises(TypeError) as caught:
+        MIXED[what](x, y)
+    if what != "an array on the left":  # the other library speaks first, in its own words
+        assert here in str(caught.value)
+        assert there in str(caught.value)
+    assert x.tolist() == [1.0, 2.0]
+
+
+# -------------------------------------------------------------------------------------- tensors that torch tracks itself
+
+TRACKED = {
+    "asarray": lambda x, raw: agrad.asarray(raw),
+    "tensor": lambda x, raw: agrad.tensor(raw),
+    "an operator": lambda x, raw: x * raw,
+    "an operator on the left": lambda x, raw: raw * x,
+    "a function": lambda x, raw: agrad.sin(raw),
+    "a sequence": lambda x, raw: agrad.stack([x, raw]),
+    "a write": lambda x, raw: x.__setitem__(..., raw),
+}
+
+
+@pytest.mark.parametrize("what", TRACKED)
+def test_a_tensor_that_torch_tracks_is_refused_with_both_ways_out(torch, what):
+    x, raw = agrad.asarray(torch.ones(2)), torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"detach\(\).*torch's own autograd"):
+        TRACKED[what](x, raw)
+    assert x.tolist() == [1.0, 1.0]
+    assert agrad.asarray(raw.detach()).requires_grad is False
+
+
+# ------------------------------------------------------------------------------------------------------------- indices
+
+SHAPE = (2, 3, 4)
+MASK = (np.arange(24).reshape(SHAPE) * 7) % 3 == 0
+READ = {
+    "an int": 1,
+    "a negative int": (0, -1),
+    "all ints": (1, 2, 3),
+    "a slice": slice(1, None),
+    "a slice beyond the end": (slice(None), slice(1, 99)),
+    "a slice of nothing": slice(2, 1),
+    "a step": (..., slice(None, None, 2)),
+    "a negative step": slice(None, None, -1),
+    "negative steps": (0, slice(None, None, -2), slice(3, 0, -2)),
+    "a negative step of nothing": slice(0, 1, -1),
+    "a negative step from beyond the end": (..., slice(99, None, -1)),
+    "Ellipsis": ...,
+    "no index at all": (),
+    "Ellipsis between": (0, ..., 1),
+    "None": None,
+    "None among others": (None, 0, slice(None), None, 1),
+    "a mask of all": MASK,
+    "a mask of the first axis": np.array([True, False]),
+    "a mask of two axes": MASK[:, :, 0],
+    "a mask of a later axis": (slice(None), np.array([True, False, True])),
+    "a mask and an int": (1, np.array([True, False, True])),
+    "an empty mask": np.zeros(SHAPE, bool),
+    "a list": [1, 0, 1],
+    "an empty list": [],
+    "a list of booleans": [True, False],
+    "nested lists": [[0, 1], [1, 1]],
+    "integers": np.array([0, 0, 1]),
+    "negative integers": np.array([-1, 0]),
+    "bytes": np.array([1, 0], np.uint8),
+    "short integers": np.array([1, 0], np.int16),
+    "no dimension": np.array(1),
+    "integers for two axes": (np.array([0, 1, 1]), np.array([2, 2, 0])),
+    "integers for all axes": (np.array([0, 1]), np.array([2, 2]), np.array([3, 3])),
+    "integers that broadcast": (np.array([[0], [1]]), np.array([2, 0, 0])),
+    "integers after a slice": (slice(None), np.array([2, 2])),
+    "integers after Ellipsis": (..., np.array([3, 3, 0])),
+    "integers after an int": (1, np.array([0, 2])),
+    "integers before a slice": (np.array([1, 1]), slice(0, 2)),
+    "integers and None": (np.array([1, 0]), None),
+    "integers and a negative step": (np.array([1, 0]), slice(None, None, -1)),
+    "integers around a slice": (np.array([0, 1]), slice(1, 3), np.array([0, 1])),
+}
+each_key = pytest.mark.parametrize("name", READ)
+
+
+def as_tensors(key):
+    """The key with Tensors instead of NumPy's arrays."""
+    if isinstance(key, tuple):
+        return tuple(map(as_tensors, key))
+    return agrad.asarray(key) if isinstance(key, np.ndarray) else key
+
+
+def numbers():
+    return np.arange(24.0).reshape(SHAPE)
+
+
+def both_keys(name):
+    """Index arrays as NumPy's arrays (or lists) and as Tensors."""
+    yield READ[name]
+    yield as_tensors(READ[name])
+
+
+def increments(key):
+    """How often each element is read at a key."""
+    count = np.zeros(SHAPE)
+    np.add.at(count, key, 1)
+    return count
+
+
+@each_key
+def test_every_key_reads_what_numpy_reads(backend, name, doubles):
+    for key in both_keys(name):
+        np.testing.assert_array_equal(values(agrad.asarray(numbers())[key]), numbers()[READ[name]], strict=True)
+
+
+@each_key
+def test_the_gradient_of_a_read_counts_how_often_an_element_was_read(backend, name, doubles):
+    for key in both_keys(name):
+        x = agrad.tensor(numbers(), requires_grad=True)
+        read = x[key]
+        read.sum().backward()
+        np.testing.assert_array_equal(values(x.grad), increments(READ[name]))
+        (second,) = agrad.autograd.grad((x[key] ** 3).sum(), x, create_graph=True)
+        (second,) = agrad.autograd.grad(second.sum(), x)
+        np.testing.assert_allclose(values(second), 6 * numbers() * increments(READ[name]))
+
+
+@each_key
+@pytest.mark.parametrize("kind", ["number", "tensor", "broadcast tensor"])
+def test_every_key_writes_where_numpy_writes(backend, name, kind, doubles):
+    read = numbers()[READ[name]]
+    new = {"number": -1.0, "tensor": -1.0 - np.arange(float(read.size)).reshape(read.shape), "broadcast tensor": np.array([-5.0])}[kind]
+    if kind == "broadcast tensor" and read.ndim == 0:
+        new = np.array(-5.0)
+    expected = numbers()
+    expected[READ[name]] = new
+    for key in both_keys(name):
+        x = agrad.tensor(numbers())
+        before = x.array
+        x[key] = new if kind == "number" else agrad.asarray(new)
+        np.testing.assert_array_equal(values(x), expected)
+        np.testing.assert_array_equal(values(agrad.asarray(before)), expected)  # in place
+
+
+@each_key
+def test_the_gradient_of_a_write_goes_to_the_value_that_stayed(backend, name, doubles):
+    read = numbers()[READ[name]]
+    number = np.arange(float(read.size)).reshape(read.shape)
+    board = np.full(SHAPE, -1.0)
+    board[READ[name]] = number
+    for key in both_keys(name):
+        x = agrad.tensor(numbers(), requires_grad=True)
+        v = agrad.tensor(number, requires_grad=True)
+        y = x * 1
+        y[key] = v
+        (y * y).sum().backward()
+        np.testing.assert_array_equal(values(x.grad), np.where(board >= 0, 0, 2 * numbers()))
+        np.testing.assert_array_equal(values(v.grad), np.where(board[READ[name]] == number, 2 * number, 0))
+
+
+WRONG_KEYS = {
+    "too many ints": (0, 0, 0, 0),
+    "two times Ellipsis": (..., ...),
+    "an int beyond the end": 5,
+    "an integer beyond the end": np.array([0, 7]),
+    "a mask of another shape": np.array([True, False, True]),
+    "floats": [0.5],
+    "a mix of slices in a list": [slice(1), 0],
+}
+
+
+@pytest.mark.parametrize("name", WRONG_KEYS)
+def test_a_wrong_key_is_an_index_error_and_changes_nothing(backend, name):
+    x = agrad.asarray(numbers())
+    with pytest.raises(IndexError):
+        x[WRONG_KEYS[name]]
+    with pytest.raises(IndexError):
+        x[WRONG_KEYS[name]] = 0.0
+    np.testing.assert_array_equal(values(x), numbers())
+
+
+def test_an_index_array_is_copied_into_the_graph(backend):
+    x = agrad.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    for make in (list, np.array, lambda data: agrad.asarray(np.array(data)).array):
+        place = make([2])
+        y = (x * 1)[place]
+        place[0] = 0
+        x.grad = None
+        y.sum().backward()
+        assert x.grad.tolist() == [0.0, 0.0, 1.0]
+
+
+# ---------------------------------------------------------------------------- scatter: several gradients for one place
+
+
+def test_repeated_positions_add_up(backend, doubles):
+    x = agrad.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    i = agrad.asarray([2, 0, 2, 2])
+    y = x[i].sum() + 10 * agrad.take(x, i, axis=0).sum() + 100 * agrad.take_along_axis(x, i).sum() + 1000 * x[2]
+    y.backward()
+    assert x.grad.tolist() == [111.0, 0.0, 1333.0]
+
+
+def test_reads_of_every_kind_meet_in_one_gradient(backend, doubles):
+    x = agrad.tensor(numbers(), requires_grad=True)
+    sum(x[READ[name]].sum() for name in READ).backward()
+    np.testing.assert_array_equal(values(x.grad), sum(increments(key) for key in READ.values()))
+
+
+def test_rows_that_repeat_get_the_sum_of_their_gradients(backend, doubles):
+    table = agrad.tensor(np.ones((3, 2)), requires_grad=True)
+    weight = agrad.asarray([[1.0], [2.0], [4.0]])
+    (table[[1, 1, 2]] * weight).sum().backward()
+    assert table.grad.tolist() == [[0.0, 0.0], [3.0, 3.0], [4.0, 4.0]]
+
+
+def test_the_last_of_very_many_writes_to_one_place_stays(backend, doubles):
+    """Libraries write large arrays with several threads, and the gradient must know who came last."""
+    n = 200_000
+    v = agrad.tensor(np.arange(float(n)), requires_grad=True)
+    y = agrad.zeros(10)
+    y[np.arange(n) % 10] = v
+    np.testing.assert_array_equal(values(y), np.arange(n - 10.0, n))
+    y.sum().backward()
+    np.testing.assert_array_equal(np.nonzero(values(v.grad))[0], np.arange(n - 10, n))
+
+
+# ------------------------------------------------------------------------------------------------------ writes and views
+
+
+def view_of_a_view(m, x):
+    x[1:][:, 1] += 10
+    return x
+
+
+def two_views(m, x):
+    row, column = x[0], x[:, 0]
+    row *= 2
+    column += 100
+    return x + row
+
+
+def overlapping(m, x):
+    x[1:] = x[:-1]
+    return x
+
+
+def overlapping_in_place(m, x):
+    x[:, 1:] += x[:, :-1]
+    return x
+
+
+def reversed_rows(m, x):
+    x[::-1] = x * 1
+    return x
+
+
+def reshaped(m, x):
+    m.reshape(x, (-1,))[4] = -1.0
+    return x
+
+
+def transposed(m, x):
+    x.T[2] = 7.0
+    return x
+
+
+def mask_of_a_view(m, x):
+    view = x[:, :2]
+    view[view > 1] = 0.0
+    return x
+
+
+def integers_of_a_view(m, x):
+    x[:, 1:][[0, 0], [1, 1]] = -3.0
+    return x
+
+
+def an_int_is_a_view(m, x):
+    row = x[1]
+    row[...] = 5.0
+    return x
+
+
+def integers_are_a_copy(m, x):
+    rows = x[[0, 1]]
+    rows += 100
+    return x
+
+
+def a_tensor_of_one_integer_is_a_copy(m, x):
+    row = x[m.asarray(1)]
+    row += 100
+    return x
+
+
+def a_mask_is_a_copy(m, x):
+    some = x[x > 2]
+    some += 100
+    return x
+
+
+WRITES = (
+    view_of_a_view, two_views, overlapping, overlapping_in_place, reversed_rows, reshaped, transposed, mask_of_a_view, integers_of_a_view,
+    an_int_is_a_view, integers_are_a_copy, a_tensor_of_one_integer_is_a_copy, a_mask_is_a_copy,
+)
+
+
+@pytest.mark.parametrize("program", WRITES, ids=lambda p: p.__name__)
+def test_writes_reach_the_same_elements_as_in_numpy(backend, program, doubles):
+    expected = program(np, np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(values(program(agrad, agrad.tensor(np.arange(6.0).reshape(2, 3)))), expected)
+
+
+@pytest.mark.parametrize("program", WRITES, ids=lambda p: p.__name__)
+def test_gradients_pass_through_writes_as_on_numpy(backend, program, doubles):
+    def gradient():
+        x = agrad.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+        y = program(agrad, x * 1)
+        (y * y * agrad.asarray(np.arange(1.0, 7).reshape(2, 3))).sum().backward()
+        return values(x.grad)
+
+    with agrad.use_backend("numpy"):
+        expected = gradient()
+    np.testing.assert_array_equal(gradient(), expected)
+
+
+def test_every_in_place_operator_writes_into_the_array(backend, doubles):
+    x = agrad.asarray(np.arange(1.0, 4))
+    raw = x.array
+    x += 2
+    x *= agrad.asarray([1.0, 2.0, 3.0])
+    x -= agrad.asarray(1.0)
+    x /= 2.0
+    x **= 2
+    x[0] = 0.0
+    x.add_(agrad.ones(3), alpha=2).neg_()
+    assert x.tolist() == [-2.0, -14.25, -51.0 - 1.0 / 4 + 0.25 - 0.0]
+    assert values(agrad.asarray(raw)).tolist() == x.tolist()
+
+
+def test_a_detached_twin_sees_writes(backend):
+    x = agrad.ones(2)
+    twin = x.detach()
+    x += 1
+    twin[0] = 7.0
+    assert x.tolist() == twin.tolist() == [7.0, 2.0]
+    assert x._version == twin._version == 2
+
+
+def test_a_saved_value_that_was_written_over_is_noticed(backend):
+    x = agrad.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    z = y * y
+    y[:1][0] = 5.0
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.sum().backward()
+
+
+def test_values_are_cast_to_the_dtype_that_they_are_written_into(backend):
+    x = agrad.zeros(3, dtype=agrad.float32)
+    x[0] = agrad.asarray(1.5, dtype=agrad.float64)
+    x[[1]] = agrad.asarray([2], dtype=agrad.int64)
+    x += agrad.asarray(1.0, dtype=agrad.float64)
+    assert (x.dtype, x.tolist()) == (agrad.float32, [2.5, 3.0, 1.0])
+    counts = agrad.asarray([1, 2])
+    for value in (agrad.asarray(0.5), agrad.asarray([0.5, 1.5])):
+        with pytest.raises(RuntimeError, match="can't be cast"):
+            counts[...] = value
+    assert counts.tolist() == [1, 2]
+
+
+def test_gradients_are_arrays_of_their_own(backend, doubles):
+    x, y = agrad.ones(2, requires_grad=True), agrad.ones(2, requires_grad=True)
+    (x + y).backward(seed := agrad.ones(2))
+    x.grad += 1
+    assert (x.grad.tolist(), y.grad.tolist(), seed.tolist()) == ([2.0, 2.0], [1.0, 1.0], [1.0, 1.0])
+    w = agrad.ones(3, requires_grad=True)
+    w.sum().backward()  # the gradient of a sum is broadcast, and must become writable
+    w.grad[0] = 5.0
+    w.sum().backward()
+    assert w.grad.tolist() == [6.0, 2.0, 2.0]
+
+
+# -------------------------------------------------------------------------------- what libraries do in their own ways
+
+QUIRKS = {
+    "roll by one number along several axes": (lambda m, x: m.roll(x, 1, axis=(0, 1)), np.roll(numbers()[0], (1, 1), (0, 1))),
+    "roll without axis": (lambda m, x: m.roll(x, 5), np.roll(numbers()[0], 5)),
+    "a correction that is no integer": (lambda m, x: m.std(x, axis=0, correction=0.5), np.std(numbers()[0], axis=0, ddof=0.5)),
+    "sum over no axes": (lambda m, x: m.sum(x, axis=()), numbers()[0]),
+    "sum of booleans": (lambda m, x: m.sum(m.astype(x > 2, m.int64)), np.int64(9)),
+    "product over two axes": (lambda m, x: m.prod(x + 1, axis=(0, 1)), np.prod(numbers()[0] + 1)),
+    "a maximum over no axes": (lambda m, x: m.max(x, axis=()), numbers()[0]),
+    "a mean that keeps all axes": (lambda m, x: m.mean(x, keepdims=True), np.mean(numbers()[0], keepdims=True)),
+    "clip by a number and an array": (lambda m, x: m.clip(x, 2.0, m.asarray(5.0)), np.clip(numbers()[0], 2, 5)),
+    "a number on the left": (lambda m, x: m.maximum(3.0, x), np.maximum(3, numbers()[0])),
+    "a number on the left of pow": (lambda m, x: m.pow(2.0, x), 2 ** numbers()[0]),
+    "a number on the left of a comparison": (lambda m, x: m.less(3.0, x), numbers()[0] > 3),
+    "sort downwards": (lambda m, x: m.sort(x, axis=1, descending=True), numbers()[0][:, ::-1]),
+    "take at negative places": (lambda m, x: m.take(x, m.asarray([-1, 0]), axis=1), numbers()[0][:, [-1, 0]]),
+    "take at short integers": (lambda m, x: m.take(x, m.asarray([1], dtype=m.int16), axis=0), numbers()[0][1:2]),
+    "concat without axis": (lambda m, x: m.concat([x, x[:1]], axis=None), np.concatenate([numbers()[0], numbers()[0][:1]], axis=None)),
+    "searchsorted": (lambda m, x: m.searchsorted(x[0], m.asarray([1.5, 9.0])), np.array([2, 4])),
+    "unique_all": (lambda m, x: m.unique_all(m.asarray([3, 1, 3, 2, 1])).indices, np.array([1, 3, 0])),
+    "count_nonzero": (lambda m, x: m.count_nonzero(x, axis=0, keepdims=True), np.array([[2, 3, 3, 3]])),
+    "repeat": (lambda m, x: m.repeat(x[0], m.asarray([0, 2, 0, 1])), np.array([1.0, 1.0, 3.0])),
+    "matmul of two dtypes": (lambda m, x: m.matmul(x, m.ones((4,), dtype=m.float32)), numbers()[0].sum(1)),
+    "flip": (lambda m, x: m.flip(x, axis=-1), numbers()[0][:, ::-1]),
+    "expand_dims by two axes": (lambda m, x: m.expand_dims(x[0], axis=(0, -1)), numbers()[0][0][None, :, None]),
+    "conj of real numbers": (lambda m, x: m.conj(m.astype(x, m.complex128)), numbers()[0].astype(complex)),
+}
+
+
+@pytest.mark.parametrize("name", QUIRKS)
+def test_what_a_library_does_in_its_own_way_is_evened_out(backend, name, doubles):
+    program, expected = QUIRKS[name]
+    np.testing.assert_allclose(values(program(agrad, agrad.asarray(numbers()[0]))), expected, rtol=1e-14, strict=True)
+
+
+def test_zero_dimensional_results_are_tensors(backend):
+    x = agrad.asarray(numbers())
+    for result in (x.sum(), x[0, 0, 0], x[0, 0, 0] + 1, x.max(), agrad.sin(x[0, 0, 0])):
+        assert isinstance(result, agrad.Tensor)
+        assert result.shape == ()
+        assert type(result.item()) is float
+
+
+def test_devices_of_the_standard_are_not_mixed(strict):
+    x, y = agrad.namespaces.array_api_strict.ones(2), agrad.namespaces.array_api_strict.ones(2, device="device1")
+    with pytest.raises(ValueError, match="different devices"):
+        x + y
+
+
+@pytest.mark.parametrize("device", STRICT_DEVICES)
+def test_everything_works_on_another_device(strict, device, doubles):
+    with agrad.use_backend("array_api_strict", device=device):
+        for name in ("a negative step", "a mask of a later axis", "integers after a slice", "integers", "an int"):
+            x = agrad.tensor(numbers(), requires_grad=True)
+            y = x * 1
+            y[READ[name]] = y[READ[name]] * 2
+            y[:1] += 1
+            agrad.sum(agrad.std(agrad.where(y > 3, y, 0.0), axis=0)).backward()
+            assert x.grad.device == x.device == agrad.get_default_device()
+
+
+# ------------------------------------------------------------------------------------------------------------- printing
+
+
+def test_the_usual_device_is_not_printed(backend, doubles):
+    assert repr(agrad.ones(2)) == "tensor([1., 1.])"
+    assert repr(agrad.ones(2, requires_grad=True) * 2) == "tensor([2., 2.], grad_fn=<MulBackward0>)"
+
+
+def test_another_device_is_printed_by_its_name(strict):
+    x = on("array_api_strict", [1.0], device="device1")
+    assert repr(x) == "tensor([1.], device='device1')"
+    with agrad.use_backend("array_api_strict", device="device1"):
+        assert repr(x) == "tensor([1.])"
+        assert repr(on("array_api_strict", [1.0], device="cpu")) == "tensor([1.], device='CPU_DEVICE')"
+
+
+def test_a_dtype_other_than_the_default_is_printed(backend):
+    other = agrad.float64 if agrad.get_default_dtype() is agrad.float32 else agrad.float32
+    assert repr(agrad.ones(1, dtype=other)) == f"tensor([1.], dtype={other})"
+    assert repr(agrad.asarray([1])) == "tensor([1])"
+
+
+# ------------------------------------------------------------------------------------------------------------- laziness
+
+
+def test_a_backend_is_imported_when_it_is_first_used():
+    import subprocess
+
+    program = (
+        "import sys, agrad; agrad.ones(2).sum(); assert not {'torch', 'array_api_strict', 'array_api_compat'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

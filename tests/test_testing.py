@@ -1,0 +1,284 @@
+"""The tools for tests: `assert_close` against torch's own, and the generic checker against rules that are wrong on purpose."""
+
+import re
+
+import numpy as np
+import pytest
+from conftest import is_installed
+
+import agrad
+from agrad import rules
+from agrad.rules import RuleSet, case, ints, point, scatter
+from agrad.testing import assert_close, check_plugin, check_rule, draw
+
+inf, nan = float("inf"), float("nan")
+
+
+# ------------------------------------------------------------------------------------------------------- assert_close
+
+# Each row: actual, expected, options; T(...) is a tensor of either library.
+COMPARISONS = {
+    "one element differs": lambda T: (T([1.0, 2, 3]), T([1.0, 2, 4]), {}),
+    "exactly, in two axes": lambda T: (T([[1.0, 2], [3, 4]]), T([[1.0, 2], [3, 7]]), {"rtol": 0, "atol": 0}),
+    "0-d": lambda T: (T(1.0), T(2.0), {}),
+    "integers": lambda T: (T([1]), T([2]), {}),
+    "integers with tolerances": lambda T: (T([4, 5]), T([0, 5]), {"rtol": 0.5, "atol": 1}),
+    "booleans": lambda T: (T([True, False]), T([True, True]), {}),
+    "shapes": lambda T: (T([1.0]), T([1.0, 2]), {}),
+    "dtypes": lambda T: (T([1.0]), T([1]), {}),
+    "dtypes that may differ": lambda T: (T([1.0]), T([1]), {"check_dtype": False}),
+    "numbers of two types": lambda T: (1, 1.0, {}),
+    "close numbers": lambda T: (1.0, 1.0 + 1e-9, {}),
+    "numbers": lambda T: (1.0, 2.0, {}),
+    "whole numbers": lambda T: (1, 2, {}),
+    "nan is not nan": lambda T: (T([nan]), T([nan]), {}),
+    "nan is nan": lambda T: (T([nan]), T([nan]), {"equal_nan": True}),
+    "numbers that are nan": lambda T: (nan, nan, {}),
+    "infinities": lambda T: (T([inf, 1]), T([inf, 1]), {}),
+    "infinity and a number": lambda T: (T([0.0, 1]), T([0.0, inf]), {}),
+    "complex": lambda T: (T([1 + 1j]), T([1 + 1j]), {}),
+    "empty": lambda T: (T([]), T([]), {}),
+    "a list": lambda T: ([T(1.0)], [T(2.0)], {}),
+    "a list and a tuple": lambda T: ([T(1.0)], (T(1.0),), {}),
+    "lengths": lambda T: ([T(1.0)], [T(1.0), T(1.0)], {}),
+    "keys": lambda T: ({"a": T(1.0), "c": T(1.0)}, {"b": T(1.0), "c": T(1.0)}, {}),
+    "nested": lambda T: ({"a": [T(1.0), T([1.0])]}, {"a": [T(1.0), T([2.0])]}, {}),
+    "none": lambda T: (None, None, {}),
+    "none and a tensor": lambda T: (None, T(1.0), {}),
+    "a tensor and a number": lambda T: (T(1.0), 1.0, {}),
+    "a tensor and a list": lambda T: (T([1.0]), [1.0], {}),
+    "texts": lambda T: ("a", "a", {}),
+    "one tolerance": lambda T: (T([1.0]), T([1.0]), {"rtol": 1}),
+    "a message": lambda T: (T([1.0]), T([2.0]), {"msg": "differs"}),
+    "a message about the message": lambda T: (T([1.0]), T([2.0]), {"msg": lambda text: "First line\n" + text}),
+    "tracked or not": lambda T: (T([1.0]), T([1.0]).requires_grad_(), {}),
+}
+
+
+def outcome(compare, actual, expected, options):
+    """None, or what is raised."""
+    try:
+        return compare(actual, expected, **options)
+    except (AssertionError, TypeError, ValueError) as error:
+        return type(error), str(error)
+
+
+@pytest.mark.skipif(not is_installed("torch"), reason="torch is not installed")
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_assert_close_does_what_torchs_does(name):
+    import torch
+
+    theirs = outcome(torch.testing.assert_close, *COMPARISONS[name](lambda data: torch.tensor(data, dtype=doubled(data))))
+    ours = outcome(assert_close, *COMPARISONS[name](agrad.tensor))
+    if theirs is None or theirs[0] is TypeError:    # their words for inputs that cannot be compared are about themselves
+        assert (theirs and theirs[0]) == (ours and ours[0])
+        return
+    expected = re.sub(r"torch\.Size\(\[(.*?),?\]\)", r"(\1,)", theirs[1]).replace("torch.", "agrad.")
+    assert ours == (theirs[0], expected)
+
+
+def doubled(data):
+    """The dtype that agrad gives to floating data."""
+    import torch
+
+    kind = np.asarray(data).dtype.kind
+    return {"f": torch.float64, "c": torch.complex128}.get(kind)
+
+
+def test_the_tolerances_follow_the_dtype():
+    for dtype, small, large in (("float32", 1e-6, 1e-4), ("float64", 1e-8, 1e-6), ("complex64", 1e-6, 1e-4)):
+        one = agrad.tensor([1.0], dtype=dtype)
+        assert_close(one, one + small)
+        with pytest.raises(AssertionError, match="not close"):
+            assert_close(one, one + large)
+
+
+def test_the_greatest_differences_are_found_in_integers_of_any_size():
+    actual, expected = agrad.tensor([2**62, 0]), agrad.tensor([-(2**62), 1])
+    with pytest.raises(AssertionError, match=r"absolute difference: 9223372036854775808 at index \(0,\)"):
+        assert_close(actual, expected)
+
+
+def test_arrays_of_a_backend_are_compared_like_tensors_but_not_with_them():
+    assert_close(np.ones(2), np.ones(2))
+    with pytest.raises(AssertionError, match=r"Mismatched elements: 1 / 2 \(50\.0%\)"):
+        assert_close(np.ones(2), np.asarray([1.0, 2.0]))
+    with pytest.raises(TypeError, match="cannot compare"):
+        assert_close(np.ones(2), agrad.ones(2))
+
+
+def test_a_subclass_is_refused_where_that_is_asked():
+    class Special(agrad.Tensor):
+        pass
+
+    special = Special([1.0])
+    assert_close(special, agrad.tensor([1.0]))
+    with pytest.raises(TypeError, match="cannot compare"):
+        assert_close(special, agrad.tensor([1.0]), allow_subclasses=False)
+
+
+# ------------------------------------------------------------------------------------------------------------- samples
+
+
+def drawn(name, sample, is_complex=False):
+    op = rules.find(name)
+    return draw.Call(op.signature, sample, op.record, is_complex, (0,))
+
+
+def test_samples_are_drawn_from_the_domain_and_always_the_same():
+    call = drawn("log", case((1000,)))
+    assert 0.1 <= call.operands[0].min() < 0.2
+    assert 3.9 < call.operands[0].max() <= 4.0
+    assert np.array_equal(call.operands[0], drawn("log", case((1000,))).operands[0])
+    assert not np.array_equal(call.operands[0], drawn("log2", case((1000,))).operands[0])
+
+
+def test_distinct_values_are_well_separated():
+    (x,) = drawn("max", case(rules.distinct((4, 5)))).operands
+    assert np.diff(np.sort(x, axis=None)).min() > 0.05
+
+
+def test_complex_samples_have_imaginary_parts_and_integers_stay_integers():
+    call = drawn("take", case((5,), ints((3,), -2, 2)), is_complex=True)
+    assert np.abs(call.operands[0].imag).min() > 0
+    assert call.arguments["indices"].dtype.kind == "i"
+    assert str(call) == "case((5,), ints((3,)))"
+
+
+def test_a_case_that_does_not_fit_its_op_is_refused():
+    with pytest.raises(ValueError, match=r"does not fit sum\(x, /"):
+        drawn("sum", case((3,), axes=1))
+
+
+# ------------------------------------------------------------------------------ the checker sees what is wrong with a rule
+
+WRONG = RuleSet("wrong")
+
+
+def wrong(line, kernel, family, **fields):
+    """Declare an op with a wrong rule."""
+    WRONG.op(line).kernel("*", kernel)
+    getattr(WRONG, family)(line.partition("(")[0], **fields)
+
+
+def in_place(g, x):
+    x *= 0
+    return g
+
+
+def square(x):
+    return x * x
+
+
+VECTOR = [case((3,))]
+wrong("wrong.sign(x: array, /)", square, "elementwise", x=lambda x: -2 * x, samples=VECTOR)
+wrong("wrong.element(x: array, /)", square, "elementwise", x=lambda x, xp: 2 * x + xp.where(x > 1.8, 0.001, 0.0),
+      samples=[case((2, 50))])
+wrong("wrong.conj(x: array, /)", square, "general", vjp={"x": lambda g, x: g * 2 * x}, samples=VECTOR)
+wrong("wrong.holomorphic(x: array, /)", lambda x, xp: xp.conj(x), "elementwise", x=1, samples=VECTOR)
+wrong("wrong.second(x: array, /)", lambda x, xp: xp.exp(x), "general", vjp={"x": lambda g, out, xp: g * xp.exp(xp.log(out) * 1) if
+      not isinstance(g, agrad.Tensor) else g * out.detach()}, samples=VECTOR)
+wrong("wrong.worlds(x: array, /)", square, "general",
+      vjp={"x": lambda g, x: 3 * g * x if isinstance(g, agrad.Tensor) else 2 * g * x}, samples=VECTOR)
+wrong("wrong.flat(x: array, /)", square, "flat", samples=VECTOR)
+wrong("wrong.none(x1: array, x2: array, /)", lambda x1, x2: x1 * x2, "elementwise", x1=lambda x2: x2, x2=None,
+      samples=[case((3,), (3,))])
+wrong("wrong.untracked(x: array, /)", square, "elementwise", x=None, samples=VECTOR)
+wrong("wrong.writes(x: array, /)", lambda x: x + 0, "general", vjp={"x": in_place}, samples=VECTOR)
+wrong("wrong.point(x: array, /)", lambda x, xp: xp.abs(x), "general", vjp={"x": lambda g, x, xp: g * xp.sign(x)},
+      samples=[case((3,))], domain=(0.5, 2.0), special=[point((0.0,), (1.0,))])
+wrong("wrong.single(x: array, /)", lambda x, xp: x + 1e-3 * xp.sign(x) * 0, "elementwise",
+      x=lambda x, xp: 1.0 + (0.01 if x.dtype == xp.float32 else 0.0), samples=VECTOR)
+wrong("wrong.kernel(x: array, /)", lambda x: 8 * x if x.dtype.itemsize == 8 else 4 * x, "linear", x=lambda g: 8 * g,
+      samples=VECTOR)
+wrong("wrong.needs(x1: array, x2: array, /)", lambda x1, x2: x1 * x2, "general",
+      vjp=lambda g, x1, x2, needs: (g * x2, g * x1 if needs[0] else g * 0 * x1), samples=[case((3,), (3,))])
+wrong("wrong.parts(x: array, /)", lambda x: (x * 2, x * 3), "general",
+      vjp={"x": lambda g: 2 * (g[0] if g[1] is None else g[1]) if g[0] is None or g[1] is None else 2 * g[0] + 3 * g[1]},
+      samples=VECTOR)
+wrong("wrong.twice(x: array, /, key: key)", lambda x, key: x[key], "linear",
+      x=lambda g, key, x_like, xp: xp.setitem(x_like.zeros(), key, g), samples=[case((3,), ints((6,), 0, 3))])
+wrong("wrong.bare(x: array, n)", lambda x, n: x * n, "linear", x=lambda g, n: g * n)
+wrong("wrong.right(x: array, /, key: key)", lambda x, key: x[key], "linear",
+      x=lambda g, key, x_like: scatter(x_like, key, g), samples=[case((3,), ints((6,), 0, 3))])
+wrong("wrong.unsure(x: array, /)", square, "elementwise", x=lambda x: 2 * x, samples=VECTOR, second=False, note="only a table")
+WRONG.install("wrong (tests 1.0)")
+
+SEEN = {  # op -> (dtype, what the checker says)
+    "sign": ("float64", "gradients are central differences: the gradient of x is"),
+    "element": ("float64", "and central differences give"),
+    "conj": ("complex128", "gradients are central differences: the gradient of x is"),
+    "holomorphic": ("complex128", "gradients are central differences"),
+    "second": ("float64", "second order is right: the second-order gradient of x is"),
+    "worlds": ("float64", "the gradient of x changes when the walk is recorded"),
+    "flat": ("float64", "gradients are central differences"),
+    "none": ("float64", "x2 is\nNone"),
+    "untracked": ("float64", "the gradient of x is\nNone"),
+    "writes": ("float64", "read-only"),
+    "point": ("float64", "the gradient of x is 0.0, not 1.0"),
+    "single": ("float32", "the gradient of x differs from that in double precision"),
+    "kernel": ("float32", "the result differs from that in double precision"),
+    "needs": ("float64", "the gradient of x2 is another when only x2 is a Tensor"),
+    "parts": ("float64", "from the results [1] alone is wrong"),
+    "twice": ("float64", "gradients are central differences"),
+    "bare": ("float64", "the rule of wrong.bare has no samples"),
+}
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_the_checker_sees_a_wrong_rule(name):
+    dtype, complaint = SEEN[name]
+    with pytest.raises(AssertionError) as caught:
+        check_rule(f"wrong.{name}", dtype=dtype)
+    assert complaint in str(caught.value)
+    assert "no samples" in complaint or "of wrong (tests 1.0)" in str(caught.value)
+
+
+def test_every_wrong_rule_is_in_the_table():
+    assert {f"wrong.{name}" for name in SEEN} == set(WRONG.records) - {"wrong.right", "wrong.unsure"}
+
+
+def test_wrong_rules_that_show_only_elsewhere_pass_where_they_are_right():
+    check_rule("wrong.conj", dtype="float64")
+    check_rule("wrong.single", dtype="float64")
+    assert check_rule("wrong.right").checks == 12
+
+
+def test_a_rule_that_writes_is_seen_where_arrays_cannot_be_made_read_only():
+    if not is_installed("torch"):
+        pytest.skip("torch is not installed")
+    with pytest.raises(AssertionError, match="an input was written to: operand"):
+        check_rule("wrong.writes", "torch")
+
+
+def test_what_was_left_out_is_said():
+    report = check_rule("wrong.unsure")
+    assert str(report).endswith("left out: second order: only a table")
+    report = check_rule("maximum", dtype="complex128")
+    assert (report.cases, report.notes) == (0, ["complex numbers: the op takes real ones only"])
+    report = check_rule("tensordot", case=case((2, 3), (4, 5), axes=1))
+    assert report.cases == report.checks == 0
+    (refusal,) = report.refused
+    assert refusal.startswith("case((2, 3), (4, 5), axes=1): ValueError: ")
+    assert f"not taken by numpy: {refusal}" in str(report)
+
+
+def test_one_sample_can_be_checked_alone():
+    assert check_rule("sum", case=2).cases == 1
+    assert check_rule("sum", case=case((2, 2, 2), axis=1)).cases == 1
+
+
+def test_a_plugin_is_checked_whole_and_must_be_there():
+    reports = check_plugin("sorting", backends=["numpy"], dtypes=["float64", "float32"])
+    assert [(r.op, r.dtype) for r in reports] == [
+        ("argsort", "float64"), ("argsort", "float32"), ("sort", "float64"), ("sort", "float32"),
+    ]
+    with pytest.raises(LookupError, match="'nobody'"):
+        check_plugin("nobody")
+
+
+def test_an_op_without_a_rule_is_refused():
+    with pytest.raises(AssertionError, match="finfo has no rule"):
+        check_rule("finfo")
+    with pytest.raises(LookupError, match="nothing"):
+        check_rule("nothing")

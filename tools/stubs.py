@@ -1,0 +1,249 @@
+"""Write the type stubs that tables decide: agrad/__init__.pyi, and the methods that agrad.methods puts into Tensor.
+
+A signature comes from the table in agrad.standard, from the source of the function that runs, or from the imports of
+agrad/__init__.py; this file knows only what these leave unsaid: the types of static parameters and of odd results.
+Usage, with agrad installed: python tools/stubs.py
+"""
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType
+
+import agrad
+from agrad import creation, dtypes, spellings, standard
+from agrad.cython_core import engine
+from agrad.standard import REQUIRED, Parameter
+
+ROOT = Path(__file__).resolve().parents[1]
+FRONT, ENGINE, ALLOWED = "agrad/__init__.pyi", "cython_core/engine.pyi", "tools/stubtest_allowlist.txt"
+MARK, END = "# ---- written by tools/stubs.py", "# ---- to here"
+
+# ---- what the table of the standard does not say
+
+KINDS = {
+    "array": "_Operand", "array?": "_Operand | None", "array*": "Sequence[_Operand]", "index": "_Operand",
+    "index?": "_Operand | None", "key": "Any", "axis": "_int", "axes": "_Axes", "shape": "_Shape",
+    "dtype": "_DType", "device": "_Device",
+}
+STATIC = {
+    "start": "_float", "stop": "_float", "step": "_float", "num": "_int", "n_rows": "_int", "n_cols": "_int | None",
+    "fill_value": "Tensor | complex", "copy": "_bool | None", "shift": "_Axes", "repetitions": "tuple[_int, ...]",
+    "indexing": 'Literal["xy", "ij"]', "side": 'Literal["left", "right"]', "kind": "str | tuple[str, ...]",
+    "shapes": "tuple[_int, ...]", "alpha": "complex", "rounding_mode": 'Literal["trunc", "floor"] | None',
+}
+ONLY_THERE = {
+    ("arange", "stop"): "_float | None",
+    ("astype", "copy"): "_bool",
+    ("tensordot", "axes"): "_int | tuple[Sequence[_int], Sequence[_int]]",
+}
+RESULTS = {
+    "__array_namespace_info__": "Any", "broadcast_arrays": "tuple[Tensor, ...]", "broadcast_shapes": "tuple[_int, ...]",
+    "can_cast": "_bool", "finfo": "Any", "iinfo": "Any", "isdtype": "_bool", "meshgrid": "tuple[Tensor, ...]",
+    "nonzero": "tuple[Tensor, ...]", "result_type": "DType", "unique_all": "_UniqueAll",
+    "unique_counts": "_UniqueCounts", "unique_inverse": "_UniqueInverse", "unstack": "tuple[Tensor, ...]",
+}
+
+# ---- what functions take beyond the standard
+
+TRACKED = Parameter("requires_grad", "static", False, "keyword_only")
+ALPHA, ROUNDING = (Parameter(name, "static", REQUIRED, "keyword_only") for name in ("alpha", "rounding_mode"))
+FURTHER = {"add": ALPHA, "subtract": ALPHA, "divide": ROUNDING}
+FURTHER |= {name: TRACKED for name in spellings.FORMS if name.endswith("_like")}
+PAIRS = ("max", "min", "sort")  # with `dim`: values and indices
+
+
+def forms(signature: standard.Signature) -> Iterator[tuple[list[Parameter], str]]:
+    """The calls that an op takes, and what each returns: the standard's, then by position and with PyTorch's names."""
+    name, parameters = signature.name, list(signature.parameters)
+    result = RESULTS.get(name, "Tensor")
+    if name in creation.CREATION:
+        parameters.append(TRACKED)
+    yield parameters, result
+    keywords = [p for p in parameters if p.role == "keyword_only"]
+    positional = parameters[: len(parameters) - len(keywords)]
+    gathered = [p for p in positional if p.role == "positional_or_keyword" and p.kind in ("shape", "axes")]
+    if "axis" in signature.positions:
+        yield from axis_forms(name, parameters, result)
+    elif gathered and name not in ("full", "expand_dims"):
+        spread = gathered[0]._replace(kind="axis", role="var_positional")
+        yield [*positional[:-1], spread, *keywords], result
+    elif name in FURTHER or (keywords and name not in creation.CREATION and positional[0].role != "var_positional"):
+        loose = [p._replace(role="positional_or_keyword") for p in keywords]
+        yield positional + loose + ([FURTHER[name]] if name in FURTHER else []), result
+
+
+def axis_forms(name: str, parameters: list[Parameter], result: str) -> Iterator[tuple[list[Parameter], str]]:
+    """`sum(x, 0, keepdims=True)` and `sum(x, dim=0, keepdim=True)`."""
+    axis = next(p for p in parameters if p.name == "axis")._replace(default=REQUIRED, role="positional_or_keyword")
+    dim = axis._replace(name="dims" if name in ("flip", "roll") else "dim")
+    before = [p for p in parameters if p.role != "keyword_only" and p.name != "axis"]
+    after = [p for p in parameters if p.role == "keyword_only" and p.name != "axis"]
+    renamed = [p._replace(name="keepdim") for p in after if p.name == "keepdims"]
+    if name in PAIRS:
+        others = [p for p in after if p.name != "keepdims"]
+        yield [*before, axis._replace(role="positional_only"), *after], result
+        yield [*before, dim._replace(kind="axis", role="keyword_only"), *renamed, *others], "MinMax"
+    else:
+        yield [*before, dim, *after, *renamed], result
+
+
+# ---- writing
+
+
+def annotation(signature: standard.Signature, p: Parameter) -> str:
+    """The type of a parameter."""
+    if (signature.name, p.name) in ONLY_THERE:
+        return ONLY_THERE[signature.name, p.name]
+    if p.role == "var_positional" and p.kind == "array*":
+        return "_Operand"
+    if p.kind == "static":
+        return STATIC.get(p.name) or {bool: "_bool", int: "_int", float: "_float"}.get(type(p.default), "Any")
+    is_axis = p.name in ("axis", "dim", "dims")
+    return KINDS[p.kind] + " | None" * (is_axis and signature.defaults[signature.positions["axis"]] is None)
+
+
+def arguments(signature: standard.Signature, parameters: list[Parameter], method: bool) -> list[str]:
+    """What stands between a definition's commas; the first parameter of a method has no type."""
+    words, before = [], ""
+    for i, p in enumerate(parameters):
+        if before == "positional_only" and p.role != before:
+            words.append("/")
+        if p.role == "keyword_only" and before not in ("keyword_only", "var_positional"):
+            words.append("*")
+        default = "" if p.default is REQUIRED else f" = {p.default!r}".replace("'", '"')
+        star = "*" if p.role == "var_positional" else ""
+        words.append(p.name if method and i == 0 else f"{star}{p.name}: {annotation(signature, p)}{default}")
+        before = p.role
+    return words + ["/"] * (before == "positional_only")
+
+
+def definition(name: str, words: list[str], result: str, indent: str, decorator: str = "") -> str:
+    """One definition, broken where it is too long."""
+    end, inner = f") -> {result}: ...", f"\n{indent}    "
+    text = f"{indent}def {name}({', '.join(words)}{end}"
+    if len(text) > 120:
+        text = f"{indent}def {name}({inner}{', '.join(words)}\n{indent}{end}"
+    if max(map(len, text.splitlines())) > 120:
+        text = f"{indent}def {name}({inner}{f',{inner}'.join(words)},\n{indent}{end}"
+    return f"{indent}@{decorator}\n{text}" if decorator else text
+
+
+def write_op(name: str, op: engine.Op, indent: str = "") -> str:
+    """An op as a function or, indented, as a method; in place, it takes the standard's form and returns itself."""
+    calls = list(forms(op.signature))
+    calls = [(calls[0][0], "Self")] if is_in_place(name) else calls
+    decorator = "overload" if len(calls) > 1 else ""
+    written = ((arguments(op.signature, parameters, bool(indent)), result) for parameters, result in calls)
+    return "\n".join(definition(name, words, result, indent, decorator) for words, result in written)
+
+
+def is_in_place(name: str) -> bool:
+    return name.endswith("_") and not name.endswith("__")
+
+
+def write_function(name: str, function: FunctionType, decorator: str = "") -> str:
+    """A method written in Python, as its source annotates it."""
+    if function.__name__ == "<lambda>":
+        return definition(name, ["self"], "Tensor", "    ", decorator)
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    assert isinstance(node, ast.FunctionDef)
+    (node.args.posonlyargs + node.args.args)[0].annotation = None
+    # Tensor's methods of these names hide the types
+    inside, result = (re.sub(r"\b(bool|int|float)\b", r"_\1", ast.unparse(n)) for n in (node.args, node.returns) if n)
+    inside = re.sub(r"(?<=[\w\]])=", " = ", inside)
+    return definition(name, [inside], "Self" if is_in_place(name) else result, "    ", decorator)
+
+
+def write_methods(by_hand: set[str]) -> str:
+    """All that agrad.methods put into Tensor."""
+    lines = []
+    for name, value in vars(engine.Tensor).items():
+        op = getattr(getattr(value, "__func__", None), "__self__", None)
+        if isinstance(op, engine.Op):
+            own = op.name + "_" * is_in_place(name)
+            lines.append(write_op(name, op, "    ") if name == own else f"    {name} = {own}")
+        elif name not in by_hand and isinstance(value, FunctionType):
+            lines.append(write_function(name, value))
+        elif isinstance(value, property):
+            lines.append(write_function(name, value.fget, "property"))
+        elif isinstance(value, int):
+            lines.append(f"    {name}: _int")
+    return "\n".join(lines) + "\n"
+
+
+def between_marks(text: str, inside: str) -> str:
+    """The text with what stands between its marks replaced."""
+    return re.sub(rf"({MARK}.*\n)[^\0]*?( *{END})", lambda match: match[1] + inside + match[2], text)
+
+
+def engine_stub() -> str:
+    """cython_core/engine.pyi: written by hand but for the methods of Tensor that are installed."""
+    text = (ROOT / ENGINE).read_text()
+    tensor = ast.parse(text.partition(MARK)[0]).body[-1]
+    return between_marks(text, write_methods({n.name for n in ast.walk(tensor) if isinstance(n, ast.FunctionDef)}))
+
+
+def allowlist() -> str:
+    """The methods that take more than their text signature says; it shows the standard's form alone."""
+    names = re.findall(r"@overload\n    def (\w+)", write_methods(set()))
+    names = sorted({*names, *(n for n, meant in spellings.ALIASES.items() if meant in names)})
+    lines = "".join(f"agrad\\.cython_core\\.engine\\.Tensor\\.{name}\n" for name in names)
+    return between_marks((ROOT / ALLOWED).read_text(), lines)
+
+
+FRONT_HEAD = '''"""Types of the public names but for the ops of plugins. Written by tools/stubs.py: do not edit."""
+
+from builtins import bool as _bool
+from builtins import float as _float
+from builtins import int as _int
+from collections.abc import Sequence
+from typing import Any, Literal, overload
+
+'''
+
+
+def imports() -> list[str]:
+    """What agrad/__init__.py imports for others to see, and what its stub needs."""
+    words = "_Axes, _Device, _DType, _Operand, _Shape, _UniqueAll, _UniqueCounts, _UniqueInverse"
+    found = [f"from agrad.cython_core.engine import {words}", "from agrad.dtypes import DType"]
+    found += ["from agrad import testing as testing", "from agrad.spellings import MinMax"]
+    found += [f"from agrad.dtypes import {name} as {name}" for name in dtypes.DTYPES]
+    for node in ast.parse((ROOT / "agrad/__init__.py").read_text()).body:
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("agrad"):
+            names = (a.name for a in node.names if a.asname in (None, a.name))
+            public = (name for name in names if name in agrad.__all__ or name in ("configuration", "__version__"))
+            found += [f"from {node.module} import {name} as {name}" for name in public]
+    # in ruff's order: numbers within names count as numbers
+    return sorted(found, key=lambda line: [int(w) if w.isdigit() else w for w in re.split(r"(\d+)", line)])
+
+
+def front_stub() -> str:
+    """agrad/__init__.pyi."""
+    lines = imports()
+    taken = {line.rpartition(" ")[2] for line in lines}
+    names = textwrap.fill(" ".join(f'"{name}",' for name in sorted(agrad.__all__)), 116)
+    lines += ["", "__array_api_version__: str", "__all__ = [  # noqa: RUF022", textwrap.indent(names, "    "), "]"]
+    for chapter, members in standard.CHAPTERS.items():
+        public = [name for name in members if name not in taken and name not in standard.ENGINE_OPS]
+        lines += [f"\n# ---- {chapter}\n", *(write_op(name, engine.find_op(name)) for name in public)]
+    lines.append("\n# ---- PyTorch's names\n")
+    for alias, name in spellings.ALIASES.items():
+        lines.append(f"{alias} = {name}" if hasattr(agrad, name) else write_op(alias, engine.find_op(name)))
+    lines += [f"{name}: DType" for name in dtypes.TORCH_NAMES]
+    lines.append("\n# ---- constants\n")
+    lines += [f"{name}: {'None' if value is None else '_float'}" for name, value in standard.CONSTANTS.items()]
+    return FRONT_HEAD + "\n".join(lines) + "\n"
+
+
+def texts() -> dict[Path, str]:
+    """The files as they should be."""
+    return {ROOT / FRONT: front_stub(), ROOT / ENGINE: engine_stub(), ROOT / ALLOWED: allowlist()}
+
+
+if __name__ == "__main__":
+    for path, text in texts().items():
+        path.write_text(text)
