@@ -44,7 +44,8 @@ from agrad.methods import install as _install  # noqa: E402
 from agrad.printing import get_printoptions, printoptions, set_printoptions  # noqa: E402
 from agrad.random import manual_seed, rand, rand_like, randn, randn_like  # noqa: E402
 from agrad.spellings import ALIASES as _ALIASES  # noqa: E402
-from agrad.spellings import amax, amin, squeeze as squeeze  # noqa: E402
+from agrad.spellings import amax, amin  # noqa: E402
+from agrad.spellings import squeeze as squeeze  # noqa: E402
 
 _install()
 _engine.install_policy(lambda: configuration.lookup("on_saved_write").value)

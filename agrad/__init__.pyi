@@ -60,6 +60,8 @@ from agrad.random import rand_like as rand_like
 from agrad.random import randn as randn
 from agrad.random import randn_like as randn_like
 from agrad.spellings import MinMax
+from agrad.spellings import amax as amax
+from agrad.spellings import amin as amin
 from agrad.spellings import squeeze as squeeze
 
 __array_api_version__: str
@@ -505,8 +507,6 @@ fix = trunc
 clamp = clip
 cat = concat
 concatenate = concat
-amax = max
-amin = min
 cumsum = cumulative_sum
 cumprod = cumulative_prod
 permute = permute_dims

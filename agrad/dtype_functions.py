@@ -1,4 +1,4 @@
-"""The standard's functions about dtypes and shapes, which take no arrays into the graph: neutral dtypes in, neutral dtypes out.
+"""The standard's functions about dtypes and shapes, which record nothing: neutral dtypes in, neutral dtypes out.
 
 Must know no rule and no single library but NumPy, whose tables of limits and casts it reads.
 """
@@ -68,7 +68,8 @@ def can_cast(from_: Any, to: Any, /) -> bool:
     """
     source, target = as_dtype(from_), dtypes.of(to)
     if "bfloat16" in (source.name, target.name):
-        return source == target or (source.name == "bfloat16" and target.kind in ("real", "complex") and target.bits > 16)
+        wider = target.kind in ("real", "complex") and target.bits > 16
+        return source == target or (source.name == "bfloat16" and wider)
     return bool(np.can_cast(source.dtype, target.dtype))
 
 
@@ -200,8 +201,12 @@ class NamespaceInfo:
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, dtypes.DType]:
         """The standard's dtypes that the backend has, by name."""
-        names = [n for n in dtypes.DTYPES if n not in ("float16", "bfloat16") and self._backend.has_dtype(dtypes.DTYPES[n])]
-        return {name: dtypes.DTYPES[name] for name in names if kind is None or isdtype(dtypes.DTYPES[name], kind)}
+        found = {name: d for name, d in dtypes.DTYPES.items() if name not in ("float16", "bfloat16")}
+        return {
+            name: d
+            for name, d in found.items()
+            if self._backend.has_dtype(d) and (kind is None or isdtype(d, kind))
+        }
 
     def devices(self) -> tuple[Any, ...]:
         """The backend's devices."""

@@ -393,7 +393,11 @@ def rebuild(cls: type[Tensor], backend: str, values: Any, requires_grad: bool, a
 
 def tensor_reduce(self: Tensor, protocol: int) -> Any:
     if self._backward_hooks:
-        warnings.warn("backward hooks on a tensor will not be serialized. Register them again after loading.", UserWarning, stacklevel=2)
+        warnings.warn(
+            "backward hooks on a tensor will not be serialized. Register them again after loading.",
+            UserWarning,
+            stacklevel=2,
+        )
     return rebuild, (type(self), self.backend_.name, np.array(values_of(self)), self.requires_grad, dict(self.__dict__))
 
 
@@ -502,6 +506,12 @@ OTHER_NAMES = {
 }
 
 
+# Not methods: questions that the engine has.
+ASKED_BY_THE_ENGINE = {
+    "backend_of": backends.of, "dtype_of": dtypes.of, "check_cast": check_cast, "as_operand": as_operand,
+}
+
+
 def table() -> dict[str, Any]:
     """Everything that is put into Tensor, by name."""
     found: dict[str, Any] = {}
@@ -538,5 +548,4 @@ def install() -> None:
         backward(self, (gradient,), retain_graph, create_graph, inputs)
 
     tensor_backward.__name__, tensor_backward.__qualname__ = "backward", "Tensor.backward"
-    asked_by_the_engine = {"backend_of": backends.of, "dtype_of": dtypes.of, "check_cast": check_cast, "as_operand": as_operand}
-    engine.install_methods({**table(), "backward": tensor_backward, **asked_by_the_engine})
+    engine.install_methods({**table(), **ASKED_BY_THE_ENGINE, "backward": tensor_backward})

@@ -252,7 +252,7 @@ class RuleSet:
         self._declare("select", name, fields)
 
     def linear(self, name: str, *, linear_part: Any = None, **fields: Any) -> None:
-        """The transpose for each array parameter; the op is jointly linear in them (``linear_part``: of an affine op)."""
+        """The transpose for each array parameter; the op is jointly linear in these (``linear_part``: if affine)."""
         self._declare("linear", name, fields, linear_part=linear_part)
 
     def bilinear(self, name: str, **fields: Any) -> None:

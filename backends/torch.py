@@ -123,7 +123,7 @@ def _upward(part: slice, length: int) -> slice:
 
 def _split(x: Any, key: Any) -> tuple[Any, list[int], list[Any]]:
     """A view of x, the axes of it that are to be flipped, and its index arrays; empty if there is none."""
-    if all(map(_is_simple, key)) if type(key) is tuple else _is_simple(key):
+    if all(map(_is_simple, key)) and key.count(...) < 2 if type(key) is tuple else _is_simple(key):
         return x[key], [], []
     basic: list[Any] = []
     arrays: list[Any] = []
@@ -165,10 +165,9 @@ def _write(x: Any, key: Any, change: Callable[[Any, list[Any]], object]) -> Any:
 
 def _put(view: Any, arrays: list[Any], value: Any) -> None:
     """Write at index arrays. Where a place is written twice the last write lasts, which torch leaves open."""
-    repeats = any(array is not None and array.dtype != torch.bool for array in arrays)
-    if repeats and isinstance(value, torch.Tensor) and value.numel() > 1:
-        n = torch.ops.aten.index.Tensor(view, arrays).numel()
-        if n >= PARALLEL or view.device.type != "cpu":
+    if any(array is not None and array.dtype != torch.bool for array in arrays):
+        n = torch.ops.aten.index.Tensor(view, arrays).numel()  # raises before anything is written
+        if (n >= PARALLEL or view.device.type != "cpu") and isinstance(value, torch.Tensor):
             _put_last(view, arrays, value)
             return
     view[tuple(slice(None) if array is None else array for array in arrays) or ...] = value
@@ -178,7 +177,7 @@ def _put_last(view: Any, arrays: list[Any], value: Any) -> None:
     """Number places and writes, and do only the last write to each place."""
     numbers = torch.arange(view.numel(), device=view.device).reshape(view.shape)
     places = torch.ops.aten.index.Tensor(numbers, arrays)
-    values = value.reshape(value.shape[max(0, value.ndim - places.ndim) :]).to(view.dtype).expand(places.shape)
+    values = value.reshape(value.shape[max(0, value.ndim - places.ndim) :]).expand(places.shape)
     places = places.flatten()
     writes = torch.arange(places.numel(), device=view.device)
     last = torch.full((view.numel(),), -1, device=view.device).scatter_reduce_(0, places, writes, "amax")
@@ -202,6 +201,9 @@ class Torch(Adapter):
     def __init__(self) -> None:
         super().__init__()
         self.devices = True
+
+    def version(self) -> str:
+        return str(torch.__version__)
 
     # -- dtypes and devices
 
@@ -305,8 +307,9 @@ class Torch(Adapter):
         return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()  # type: ignore[no-any-return]
 
     def set_item(self, raw: Any, key: Any, value: Any) -> Any:
-        if isinstance(value, torch.Tensor) and self.shares(raw, value):
-            value = value.clone()  # torch refuses to copy between overlapping parts
+        if isinstance(value, torch.Tensor):
+            # torch copies neither between overlapping parts nor, at index arrays, from another dtype
+            value = value.to(raw.dtype, copy=self.shares(raw, value))
 
         return _write(raw, key, lambda view, arrays: _put(view, arrays, value))
 

@@ -4,6 +4,7 @@ cdef enum:      # Node.flags
     FREED = 1           # saved values are gone
     NODE_RICH = 2       # may be part of a reference cycle: stays with the garbage collector
     HOOKED = 4          # has tensor hooks or retained gradients
+    ALL_TRACKED = 16    # the garbage collector has it and all nodes under it
     TENSOR_WORLD = 8    # a saved value has layers: always runs with Tensors
 
 cdef uint64_t sequence_counter = 0
@@ -90,19 +91,49 @@ cdef int track_graph(Tensor t) except -1:
     """Give every node under a tensor back to the garbage collector."""
     cdef Node node
     cdef int i
-    if t.node is None:
-        return 0
     stack = [t.node]
     while stack:
         node = <Node>stack.pop()
-        if node.flags & NODE_RICH:
+        if node is None or node.flags & ALL_TRACKED:
             continue
         track_node(node)
+        node.flags |= ALL_TRACKED
         for i in range(node.n_edges):
             edge = edge_of(node, i)
             if type(edge) is Node:
                 stack.append(edge)
     return 0
+
+
+cdef int track_reachable(object value) except -1:
+    """Track the graphs of the tensors that a new hook or attribute leads to: it may close a cycle through them.
+
+    Looks into containers, closures, bound methods and instances, at no more than some thousand objects.
+    """
+    seen, stack = {}, [value]
+    while stack and len(seen) < 4096:
+        found = stack.pop()
+        if id(found) in seen or found is None:
+            continue
+        seen[id(found)] = found
+        if isinstance(found, Tensor):
+            track_graph(<Tensor>found)
+        elif isinstance(found, (list, tuple, set, frozenset)):
+            stack.extend(found)
+        elif isinstance(found, dict):
+            stack.extend(found.values())
+        elif isinstance(found, types.FunctionType):
+            stack.extend(cell.cell_contents for cell in found.__closure__ or () if cell != EMPTY_CELL)
+            stack.extend(found.__defaults__ or ())
+        elif not isinstance(found, (type, types.ModuleType, types.BuiltinFunctionType)):
+            stack.append(getattr(found, "__self__", None))
+            stack.append(getattr(found, "__func__", None))
+            stack.append(getattr(found, "__dict__", None))
+            stack.extend(getattr(found, "args", None) or () if isinstance(found, functools.partial) else ())
+    return 0
+
+
+EMPTY_CELL = types.CellType()
 
 
 @cython.final

@@ -484,8 +484,7 @@ cdef class Tensor:
     def __setattr__(self, name, value):
         if not hasattr(Tensor, name):
             self.flags |= RICH      # an attribute may close a reference cycle
-            if isinstance(value, Tensor):
-                track_graph(<Tensor>value)
+            track_reachable(value)
         PyObject_GenericSetAttr(self, name, value)
 
     # ---- numbers
@@ -697,6 +696,7 @@ cdef class Handle:
     def __init__(self, hooks, hook):
         self.table, self.number = weakref.ref(hooks), next(handle_numbers)
         hooks[self.number] = hook
+        track_reachable(hook)
 
     def remove(self):
         """Remove the hook; twice is fine."""

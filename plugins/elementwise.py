@@ -266,8 +266,8 @@ rules.elementwise("nextafter", x1=1, x2=0, complex=False, note="x1 and a roundin
 
 # ----------------------------------------------------------------------------------------------------- no derivative
 
-rules.not_differentiable("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
-rules.not_differentiable("isfinite", "isinf", "isnan", "signbit")
+rules.not_differentiable("equal", "not_equal", "isfinite", "isinf", "isnan")
+rules.not_differentiable("less", "less_equal", "greater", "greater_equal", "signbit", complex=False)
 rules.not_differentiable("logical_and", "logical_or", "logical_xor", samples=[case(mask((2, 3)), mask((3,)))])
 rules.not_differentiable("logical_not", samples=[case(mask(())), case(mask((2, 3)))])
 rules.not_differentiable(

@@ -38,7 +38,10 @@ rules.general(
     complex=False, note="PyTorch's max(dim=): of several equal elements only the chosen one gets the gradient",
 )
 
-FOUND = [case(distinct((3,))), case(distinct((2, 3)), axis=0), case(distinct((2, 3)), axis=-1, keepdims=True), case((0, 2), axis=1)]
+FOUND = [
+    case(distinct((3,))), case(distinct((2, 3)), axis=0), case(distinct((2, 3)), axis=-1, keepdims=True),
+    case((0, 2), axis=1),
+]
 
 rules.not_differentiable("argmax", "argmin", complex=False, samples=FOUND)
 rules.not_differentiable("count_nonzero", samples=[case(()), *FOUND, case(values([0.0, 2.0]))])

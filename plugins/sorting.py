@@ -16,11 +16,10 @@ def sort_jvp(t, x, axis, descending, xp):
     return xp.take_along_axis(t, xp.argsort(x, axis=axis, descending=descending), axis=axis)
 
 
-rules.general(
-    "sort", vjp={"x": sort_vjp}, jvp=sort_jvp, complex=False,
-    samples=[
-        case(distinct((4,))), case(distinct((4,)), descending=True), case(distinct((2, 3)), axis=0),
-        case(distinct((2, 3, 2)), axis=-2, descending=True, stable=False), case((1,)), case((0,)), case((2, 0)),
-    ],
-)
-rules.not_differentiable("argsort", complex=False)
+ORDERS = [
+    case(distinct((4,))), case(distinct((4,)), descending=True), case(distinct((2, 3)), axis=0),
+    case(distinct((2, 3, 2)), axis=-2, descending=True, stable=False), case((1,)), case((0,)), case((2, 0)),
+]
+
+rules.general("sort", vjp={"x": sort_vjp}, jvp=sort_jvp, complex=False, samples=ORDERS)
+rules.not_differentiable("argsort", complex=False, samples=ORDERS)

@@ -404,8 +404,8 @@ class ProgramsThatMayOverwrite(Programs):
             self.allowed.__exit__(None, None, None)
 
 
-SHORT = settings(max_examples=120, stateful_step_count=40, deadline=None)
-LONG = settings(max_examples=4000, stateful_step_count=80, deadline=None)
+SHORT = settings(max_examples=120, stateful_step_count=40, deadline=None, report_multiple_bugs=False)
+LONG = settings(SHORT, max_examples=4000, stateful_step_count=80)
 
 
 class TestPrograms(Programs.TestCase):

@@ -22,15 +22,20 @@ NAMES = [name for chapter in standard.CHAPTERS for name in names_of_plugin(chapt
 
 # What a library does not take although the rule's samples have it: backend -> op -> why. Nothing else is left out.
 REFUSED = {
-    "numpy": {"signbit": "real numbers only"},
+    "numpy": {},
     "array_api_strict": {
-        "imag": "complex numbers only",
-        "isin": "integers only",
-        "meshgrid": "arrays of one dtype only",
-        **dict.fromkeys(("greater", "greater_equal", "less", "less_equal", "signbit"), "real numbers only"),
-        **dict.fromkeys(("setitem", "write_view"), "complex numbers are not written into real arrays"),
+        "imag": "of real numbers",
+        "isin": "of floating numbers",
+        "meshgrid": "arrays of different dtypes",
+        **dict.fromkeys(("setitem", "write_view"), "writing complex numbers into real arrays"),
     },
-    "torch": {},
+    "torch": {
+        "imag": "of real numbers",
+        "isin": "of complex numbers",
+        "meshgrid": "arrays of different dtypes",
+        "setitem": "writing at index arrays what has another dtype",
+        **dict.fromkeys(("unique_all", "unique_counts", "unique_inverse", "unique_values"), "of complex numbers"),
+    },
 }
 
 

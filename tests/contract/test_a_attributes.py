@@ -119,13 +119,19 @@ NAMES = {
     "iteration": ("UnbindBackward", lambda torch, t: next(iter(t))),
     "x[mask]=v": ("IndexPutBackward", masked_write),
     "clone": ("CloneBackward", lambda torch, t: t.clone()),
+    "vector @ vector": ("DotBackward", lambda torch, t: t @ t),
+    "matrix @ vector": ("MvBackward", lambda torch, t: t.reshape(1, 2) @ t),
+    "matrix @ matrix": ("MmBackward", lambda torch, t: torch.matmul(t.reshape(1, 2), t.reshape(2, 1))),
 }
 
 
 @pytest.mark.parametrize("case", NAMES)
 def test_s009_names_of_nodes(case, torch, t):
     name, program = NAMES[case]
-    assert bare(program(torch, t).grad_fn.name()) == name
+    y = program(torch, t)
+    assert bare(y.grad_fn.name()) == name
+    y.sum().backward()
+    assert bare(y.grad_fn.name()) == name
 
 
 def test_s010_internal_nodes_carry_a_namespace(torch, t):
