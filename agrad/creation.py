@@ -4,7 +4,6 @@ The forms are `ones(2, 2)` and `requires_grad=True`. A function of this file wor
 given one: facades bind theirs. Must know no rule.
 """
 
-import functools
 import warnings
 from collections.abc import Callable
 from inspect import Parameter, Signature
@@ -185,7 +184,9 @@ def convert_tensor(t: Tensor, dtype: Any, device: Any, copy: bool | None, backen
     if elsewhere or (device is not None and t.backend_.to_device(device) != t.device):
         from agrad.transfer import transfer
 
-        t, copy = transfer(t, t.backend_ if backend is None else backend, device), False if copy is None else copy
+        if copy is False:
+            raise ValueError("a copy is needed to go to another place, and copy=False forbids it")
+        t, copy = transfer(t, t.backend_ if backend is None else backend, device), None
     if dtype is not None and t.dtype != dtypes.of(dtype):
         if copy is False:
             raise ValueError(f"a copy is needed to go from {t.dtype} to {dtypes.of(dtype)}, and copy=False forbids it")
@@ -376,7 +377,6 @@ def creation_function(name: str, backend: Any = None) -> Callable[..., Tensor]:
     return function
 
 
-@functools.cache
 def python_signature(signature: standard.Signature) -> Signature:
     """What inspect shows for a function of the standard."""
     return Signature([
@@ -387,3 +387,6 @@ def python_signature(signature: standard.Signature) -> Signature:
         )
         for p in signature.parameters
     ])
+
+
+asarray.__signature__ = python_signature(standard.signature("asarray"))  # type: ignore[attr-defined]

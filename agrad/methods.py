@@ -381,10 +381,12 @@ def tensor_init(self: Tensor, *data: Any, **kwargs: Any) -> None:
     self._adopt(convert(values, dtype=default_dtype(default_backend()), copy=True, **kwargs).detach())
 
 
-def rebuild(cls: type[Tensor], backend: str, values: Any, requires_grad: bool, attributes: dict[str, Any]) -> Tensor:
-    """A tensor from its pickled parts."""
+def rebuild(
+    cls: type[Tensor], backend: str, dtype: str, values: Any, requires_grad: bool, attributes: dict[str, Any]
+) -> Tensor:
+    """A tensor from its pickled parts, on the default device."""
     adapter = backends.find(backend)
-    raw = adapter.from_numpy(values, None, None, True)
+    raw = adapter.from_numpy(values, adapter.to_dtype(dtype), None, True)
     made = engine.make_tensor(adapter, raw, requires_grad=requires_grad, cls=cls)
     for name, value in attributes.items():
         setattr(made, name, value)
@@ -398,7 +400,8 @@ def tensor_reduce(self: Tensor, protocol: int) -> Any:
             UserWarning,
             stacklevel=2,
         )
-    return rebuild, (type(self), self.backend_.name, np.array(values_of(self)), self.requires_grad, dict(self.__dict__))
+    parts = (self.backend_.name, self.dtype.name, np.array(values_of(self)), self.requires_grad, dict(self.__dict__))
+    return rebuild, (type(self), *parts)
 
 
 def tensor_copy(self: Tensor) -> Tensor:
@@ -449,7 +452,7 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: A
         return NotImplemented
     like = next(value for value in inputs if isinstance(value, Tensor))
     return op.function(
-        *(convert(x, backend=like.backend_) if isinstance(x, (np.ndarray, np.generic)) else x for x in inputs)
+        *(convert(x, backend=like.backend_) if isinstance(x, np.ndarray) else x for x in inputs)
     )
 
 
@@ -481,10 +484,10 @@ OTHER_NAMES = {
     "cpu": same,
     "reshape_as": view_as,
     "T": property(matrix_T),
-    "mT": property(lambda self: call("matrix_transpose", self)),
-    "H": property(lambda self: call("conj", matrix_T(self))),
-    "real": property(lambda self: call("real", self)),
-    "imag": property(lambda self: call("imag", self)),
+    "mT": property(lambda self: call("matrix_transpose", self), doc="The last two axes swapped."),
+    "H": property(lambda self: call("conj", matrix_T(self)), doc="The conjugate transpose of a matrix."),
+    "real": property(lambda self: call("real", self), doc="The real part."),
+    "imag": property(lambda self: call("imag", self), doc="The imaginary part."),
     "__array__": as_numpy_array,
     "__array_namespace__": array_namespace,
     "__array_priority__": 1000,

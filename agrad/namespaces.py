@@ -45,7 +45,7 @@ class Namespace(ModuleType):
             pass
         if full in standard.CONSTANTS:
             return standard.CONSTANTS[full]
-        if full in dtypes.DTYPES:
+        if full in dtypes.DTYPES and self._backend.has_dtype(dtypes.DTYPES[full]):
             return dtypes.DTYPES[full]
         if any(name.startswith(full + ".") for name in engine.all_ops()):
             return Namespace(self._backend, full + ".")

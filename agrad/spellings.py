@@ -7,6 +7,8 @@ results and defaults. Must know no backend and no rule.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from agrad import standard
+from agrad.creation import python_signature
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 
@@ -199,3 +201,4 @@ FORMS: dict[str, Callable[..., Any]] = {
     "std": spread_form("std"), "var": spread_form("var"), "squeeze": squeeze_form,
     **{name: like_form(name) for name in ("zeros_like", "ones_like", "empty_like", "full_like")},
 }
+squeeze.__signature__ = python_signature(standard.signature("squeeze"))  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ __all__ = ["BackendInfo", "available", "find", "names", "of", "on_load"]
 
 
 class BackendInfo(NamedTuple):
-    """A backend as `python -m agrad info` shows it."""
+    """A backend as `python -m agrad info` shows it; distribution and version are the array library's."""
 
     name: str
     distribution: str
@@ -78,7 +78,7 @@ def find(name: str) -> "Adapter":
         raise ValueError(f"there is no backend {name!r}. {_what_there_is()}")
     try:
         adapter = entries[name].load()
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a shared library that is not there
         raise ImportError(
             f"the backend {name!r} cannot be used: {error}. Install it with: {_command(name)}. {_what_there_is()}"
         ) from error
@@ -107,11 +107,11 @@ def of(array: object) -> "Adapter | None":
                 find(name)
             except ImportError:
                 continue
-            return _by_type.get(kind) or of_subclass(kind)
+            return _by_type.get(kind) or _of_subclass(kind)
     return None
 
 
-def of_subclass(kind: type) -> "Adapter | None":
+def _of_subclass(kind: type) -> "Adapter | None":
     """The backend of a type that derives from one of its array types."""
     return next((backend for known, backend in _by_type.items() if issubclass(kind, known)), None)
 
@@ -127,12 +127,12 @@ def available() -> list[BackendInfo]:
     """
     found = []
     for name in names():
-        entry = _entry_points()[name]
         try:
-            found.append(BackendInfo(name, entry.dist.name, True, find(name).version(), None, _command(name)))
+            backend = find(name)
+            found.append(BackendInfo(name, backend.distribution, True, backend.version(), None, _command(name)))
         except ImportError as error:
             reason = str(error.__cause__ or error)
-            found.append(BackendInfo(name, entry.dist.name, False, None, reason, _command(name)))
+            found.append(BackendInfo(name, name, False, None, reason, _command(name)))
     return found
 
 
@@ -142,13 +142,13 @@ def _command(name: str) -> str:
 
 
 def _what_there_is() -> str:
-    rows = available_names()
+    rows = _installed()
     missing = [name for name in names() if name not in rows]
     more = "; others: " + ", ".join(f"{_command(name)}" for name in missing) if missing else ""
     return f"Installed: {', '.join(rows)}{more}"
 
 
-def available_names() -> list[str]:
+def _installed() -> list[str]:
     """Names of the backends whose library can be imported."""
     found = []
     for name in names():
@@ -157,7 +157,7 @@ def available_names() -> list[str]:
             continue
         try:
             _entry_points()[name].load()
-        except ImportError:
+        except (ImportError, OSError):
             continue
         found.append(name)
     return found

@@ -22,13 +22,13 @@ class Kernels:
     It is the `xp` of the raw world.
     """
 
-    def __init__(self, backend: Backend, prefix: str = "") -> None:
+    def __init__(self, backend: "Adapter", prefix: str = "") -> None:
         self._backend, self._prefix = backend, prefix
         self.__name__ = f"agrad.kernels.{backend.name}{'.' + prefix[:-1] if prefix else ''}"
 
     def __getattr__(self, name: str) -> Any:
         full = self._prefix + name
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__array_namespace_info__":
             raise AttributeError(name)
         try:
             value = engine.raw_kernel(engine.find_op(full), self._backend)
@@ -39,10 +39,15 @@ class Kernels:
         setattr(self, name, value)      # found once
         return value
 
+    def __dir__(self) -> list[str]:
+        ops = (name for name in engine.all_ops() if name.startswith(self._prefix))
+        names = {name.removeprefix(self._prefix).partition(".")[0] for name in ops}
+        return sorted(names if self._prefix else {*names, *standard.CONSTANTS, *dtypes.DTYPES})
+
     def _other(self, full: str) -> Any:
         if full in standard.CONSTANTS:
             return standard.CONSTANTS[full]
-        if full in dtypes.DTYPES:
+        if full in dtypes.DTYPES and self._backend.has_dtype(dtypes.DTYPES[full]):
             return self._backend.to_dtype(dtypes.DTYPES[full])
         if any(name.startswith(full + ".") for name in engine.all_ops()) or engine.owns_prefix(full):
             return Kernels(self._backend, full + ".")
@@ -75,6 +80,11 @@ class Adapter(Backend):
             "getitem": self.get_item, "setitem": self._setitem, "copy": self.copy, "read_view": self._read_view,
             "write_view": self._write_view, "scatter": self._scatter, "extremum": self._extremum, **self.own,
         }
+
+    @property
+    def distribution(self) -> str:
+        """Under which name the array library is installed."""
+        return self.label
 
     def version(self) -> str:
         """Version of the array library."""
@@ -138,6 +148,10 @@ class Adapter(Backend):
         except (TypeError, AttributeError):
             return False
         return True
+
+    def is_integer_scalar(self, raw: Any) -> bool:
+        """Whether a raw value is a 0-d array of integers (not booleans)."""
+        return not self.shape_of(raw) and self.neutral_dtype(raw).kind in ("signed", "unsigned")
 
     # -- making arrays
 

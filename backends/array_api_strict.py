@@ -51,6 +51,7 @@ class ArrayApiStrict(Adapter):
     """Arrays of array-api-strict."""
 
     label, arrays, namespace = "array_api_strict", type(namespace.asarray(0)), namespace
+    distribution = "array-api-strict"
 
     def __init__(self) -> None:
         super().__init__()

@@ -144,10 +144,6 @@ class NumPy(Adapter):
     def normalise(self, raw: Any) -> Any:
         return raw if type(raw) is np.ndarray or isinstance(raw, np.generic) else np.asarray(raw)
 
-    def key(self, value: Any) -> Any:
-        # a copy: later changes must not reach the graph
-        return np.array(value) if isinstance(value, (list, np.ndarray)) else value
-
     # -- writes
 
     def writes_alike(self, raw: Any, other: Any, divides: bool) -> bool:

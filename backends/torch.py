@@ -134,7 +134,7 @@ def _split(x: Any, key: Any) -> tuple[Any, list[int], list[Any]]:
             basic += [None] if isinstance(part, bool) else [slice(None)] * _width(part)
             arrays.append(_positions(part, x))
         elif part is None or isinstance(part, slice):
-            if not _is_simple(part):
+            if isinstance(part, slice) and not _is_simple(part):
                 flips.append(sum(p is None or isinstance(p, slice) for p in basic))
                 part = _upward(part, x.shape[axis])
             basic.append(part)

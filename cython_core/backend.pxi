@@ -110,6 +110,10 @@ cdef class Backend:
         """Whether two arrays may share memory; on immutable backends a view op's result always counts as a view."""
         return True
 
+    def is_integer_scalar(self, raw):
+        """Whether a raw value is a 0-d array of integers (not booleans)."""
+        return False
+
     def operand(self, value):
         """A raw operand made of something that is neither a Tensor, nor a scalar, nor an array of this backend; NotImplemented."""
         return NotImplemented

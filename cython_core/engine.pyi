@@ -4,6 +4,7 @@ from builtins import bool as _bool
 from builtins import float as _float
 from builtins import int as _int
 from collections.abc import Callable, Iterator, Sequence
+from types import CellType
 from typing import Any, Literal, NamedTuple, Never, Protocol, Self, TypeAlias, TypeVar, final, overload, type_check_only
 
 from typing_extensions import disjoint_base
@@ -121,6 +122,7 @@ class Backend:
     def neutral_dtype(self, raw: Any) -> DType: ...
     def is_differentiable(self, raw: Any) -> bool: ...
     def is_complex(self, raw: Any) -> bool: ...
+    def is_integer_scalar(self, raw: Any) -> bool: ...
     def scalar(self, value: complex, dtype: Any, device: Any) -> Any: ...
     def zeros(self, shape: tuple[int, ...], dtype: Any, device: Any) -> Any: ...
     def full(self, shape: tuple[int, ...], value: complex, dtype: Any, device: Any) -> Any: ...
@@ -239,6 +241,7 @@ def call_with(op: Op, args: tuple[Any, ...], keywords: dict[str, Any] | None = N
 
 TENSOR_TYPES: dict[str, str]
 SECOND_TIME: str
+EMPTY_CELL: CellType
 
 @final
 class Cell:

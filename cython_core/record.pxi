@@ -346,6 +346,8 @@ cdef object raw_key(Backend backend, object key, list guards):
         synchronise(<Tensor>key)
         if (<Tensor>key).backend is not backend:
             raise TypeError(f"a tensor of {backend.name} cannot be indexed with one of {(<Tensor>key).backend.name}")
+        if not backend.lazy and backend.is_integer_scalar((<Tensor>key).raw):
+            return int((<Tensor>key).raw)       # x[i] with a 0-d tensor is the same view as with an int
         cell = cell_of(<Tensor>key)
         guards.append(new_saved((<Tensor>key).raw, cell, cell.version))
         cell.saved_version = cell.version + 1

@@ -5,7 +5,7 @@ are the engine's. Must not know any array library.
 
 from math import inf, log, nan
 
-from agrad.rules import RuleSet, case, ints, mask, point
+from agrad.rules import RuleSet, case, ints, mask, point, values
 
 rules = RuleSet("elementwise")
 
@@ -177,12 +177,12 @@ def turned(g, x, out, x_like, xp):
 
 rules.general(
     "abs", vjp={"x": lambda g, x, xp: g * xp.sign(x)}, jvp=lambda t, x, xp: xp.real(t * xp.conj(xp.sign(x))),
-    domain=(0.3, 2.0), samples=UNARY,
+    domain=(0.3, 2.0), samples=[*UNARY, case(values([-1.5, 0.7]))],
     special=[point((0.0,), (0.0,)), point((-2.0,), (-1.0,)), point((0j,), (0j,)), point((3 - 4j,), (0.6 - 0.8j,))],
 )
 rules.general(
     "sign", vjp={"x": turned}, jvp=lambda t, x, out, x_like, xp: turned(t, x, out, x_like, xp),
-    domain=(0.3, 2.0), samples=UNARY,
+    domain=(0.3, 2.0), samples=[*UNARY, case(values([-1.5, 0.7]))],
     special=[point((0.0,), (0.0,)), point((-2.0,), (0.0,)), point((0j,), (0j,)), point((2j,), (0.5 + 0j,))],
 )
 rules.linear("conj", x=lambda g, xp: xp.conj(g), view=True, samples=UNARY)

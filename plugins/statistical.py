@@ -22,6 +22,7 @@ def reductions(of=tuple):
 
 
 EMPTY = [case((0,)), case((2, 0), axis=1), case((2, 0), axis=(0, 1), keepdims=True)]
+WIDER = [case((2, 3), axis=0, dtype="complex128")]
 RUNS = [
     case((3,)), case((1,)), case((0,)), case((2, 3), axis=0), case((2, 5), axis=-1), case((2, 0), axis=1),
     case((3,), include_initial=True), case((2, 3), axis=-2, include_initial=True), case((0,), include_initial=True),
@@ -58,7 +59,7 @@ def mean_vjp(g, axis, keepdims, x_like, xp):
 
 rules.reduction(
     "sum", x=sum_vjp, jvp=lambda t, axis, dtype, keepdims, xp: xp.sum(t, axis=axis, dtype=dtype, keepdims=keepdims),
-    node=node("SumBackward0", "SumBackward1"), samples=reductions() + EMPTY,
+    node=node("SumBackward0", "SumBackward1"), samples=reductions() + EMPTY + WIDER,
 )
 rules.reduction(
     "mean", x=mean_vjp, jvp=lambda t, axis, keepdims, xp: xp.mean(t, axis=axis, keepdims=keepdims),
@@ -173,7 +174,7 @@ rules.reduction(
     "prod", x=prod_vjp, jvp=prod_jvp,
     node=node("ProdBackward0", "ProdBackward1"),
     samples=[
-        *reductions(), *EMPTY, case(values([0.0, 2.0, 3.0])), case(values([0.0, 2.0, 0.0])),
+        *reductions(), *EMPTY, *WIDER, case(values([0.0, 2.0, 3.0])), case(values([0.0, 2.0, 0.0])),
         case(values([[0.0, 2.0], [0.0, 3.0]]), axis=(0, 1)),
     ],
     special=[point(([0.0, 2.0, 3.0],), ([6.0, 0.0, 0.0],)), point(([0.0, 2.0, 0.0],), ([0.0, 0.0, 0.0],))],
@@ -205,7 +206,8 @@ rules.general(
     "cumulative_prod", vjp={"x": cumulative_prod_vjp},
     node="CumprodBackward0",
     samples=[
-        *RUNS, case(values([1.0, 0.0, 3.0])), case(values([[2.0, 0.0, 3.0, 0.0, 5.0]]), axis=1, include_initial=True),
+        *RUNS, *WIDER, case(values([1.0, 0.0, 3.0])),
+        case(values([[2.0, 0.0, 3.0, 0.0, 5.0]]), axis=1, include_initial=True),
     ],
     special=[point(([1.0, 0.0, 3.0],), ([1.0, 4.0, 0.0],)), point(([0.0, 0.0, 3.0],), ([1.0, 0.0, 0.0],))],
     note="first-order recurrence by recursive doubling: Kogge and Stone, IEEE Trans. Comput. C-22 (1973) 786",
@@ -222,4 +224,4 @@ def cumulative_sum_vjp(g, axis, include_initial, x_like, xp):
     return xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis)
 
 
-rules.linear("cumulative_sum", x=cumulative_sum_vjp, node="CumsumBackward0", samples=RUNS)
+rules.linear("cumulative_sum", x=cumulative_sum_vjp, node="CumsumBackward0", samples=RUNS + WIDER)

@@ -206,7 +206,7 @@ def test_a_missing_library_is_answered_with_how_to_install_it(missing_library):
 
 def test_available_tells_installed_from_missing(missing_library):
     found = {info.name: info for info in backends.available()}
-    assert found["numpy"] == ("numpy", "agrad", True, np.__version__, None, "pip install numpy")
+    assert found["numpy"] == ("numpy", "numpy", True, np.__version__, None, "pip install numpy")
     assert found["absent"][2:] == (False, None, "No module named 'absent'", "pip install 'agrad[absent]'")
 
 
@@ -477,6 +477,10 @@ READ = {
     "bytes": np.array([1, 0], np.uint8),
     "short integers": np.array([1, 0], np.int16),
     "no dimension": np.array(1),
+    "True": True,
+    "False": (False, 0),
+    "a mask of no dimension": np.array(True),
+    "a tuple in a tuple": ((0, 1, 1),),
     "integers for two axes": (np.array([0, 1, 1]), np.array([2, 2, 0])),
     "integers for all axes": (np.array([0, 1]), np.array([2, 2]), np.array([3, 3])),
     "integers that broadcast": (np.array([[0], [1]]), np.array([2, 0, 0])),

@@ -422,7 +422,7 @@ def second_operands(x, n=DEEP):
     return y
 
 
-def writes(x, n=DEEP):
+def writes(x, n=DEEP // 4):
     y = x * 1
     for _ in range(n):
         y += 1.0
@@ -436,7 +436,7 @@ def saved_values(x, n=DEEP // 4):
     return y
 
 
-def many_operands(x, n=DEEP // 20):
+def many_operands(x, n=DEEP // 40):
     y = x.reshape(1)
     for _ in range(n):
         y = agrad.stack([y, y, y])[1]

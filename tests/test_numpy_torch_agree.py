@@ -55,12 +55,14 @@ OPERATIONS = {
     "differences": row(lambda m, x: m.diff(x * x) * m.diff(x), (5,)),
     # ---- manipulation
     "shapes": row(lambda m, x: m.reshape(x, (3, 2)) * x.reshape(-1)[:6].reshape(3, 2) + x.view(3, 2), (2, 3)),
-    "transposes": row(lambda m, x: m.permute(x, (2, 0, 1)) * m.moveaxis(x, 2, 0) + m.permute(x, (2, 1, 0)).mT, (2, 3, 4)),
+    "transposes": row(
+        lambda m, x: m.permute(x, (2, 0, 1)) * m.moveaxis(x, 2, 0) + m.permute(x, (2, 1, 0)).mT, (2, 3, 4)
+    ),
     "inserted dimensions": row(lambda m, x: m.unsqueeze(x, 0) * x[:, None] + m.squeeze(x[None], 0), (3,)),
     "joined": row(lambda m, x, y: m.cat([x, y * y, x], 0) * m.concat([y, x, y], 0), (2, 3), (2, 3)),
     "stacked": row(lambda m, x, y: m.stack([x, m.exp(y)], 1) * m.stack([y, x]).sum(), (3,), (3,)),
     "flipped and rolled": row(lambda m, x: m.flip(x, (0,)) * m.roll(x, 1, 1) + m.flip(x, (0, 1)), (2, 3)),
-    "broadcast": row(lambda m, x: m.broadcast_to(x, (4, 2, 3)) * m.tile(x, (1, 1)) ** 2, (2, 1, 3)[1:]),
+    "broadcast": row(lambda m, x: m.broadcast_to(x, (4, 2, 3)) * m.tile(x, (1, 1)) ** 2, (1, 3)),
     "unbound": row(lambda m, x: sum(part * (i + 1) ** 2 for i, part in enumerate(x * x)), (4, 2)),
     "triangles": row(lambda m, x: m.tril(x) @ m.triu(x, 1) + m.tril(x, -1), (3, 3)),
     "meshes": row(lambda m, x, y: (lambda a, b: a * m.sin(b))(*m.meshgrid(x, y, indexing="ij")), (3,), (2,)),

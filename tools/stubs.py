@@ -182,16 +182,16 @@ def between_marks(text: str, inside: str) -> str:
 
 def engine_stub() -> str:
     """cython_core/engine.pyi: written by hand but for the methods of Tensor that are installed."""
-    text = (ROOT / ENGINE).read_text()
-    tensor = ast.parse(text.partition(MARK)[0]).body[-1]
+    tensor = ast.parse((text := (ROOT / ENGINE).read_text()).partition(MARK)[0]).body[-1]
     return between_marks(text, write_methods({n.name for n in ast.walk(tensor) if isinstance(n, ast.FunctionDef)}))
 
 
 def allowlist() -> str:
     """The methods that take more than their text signature says; it shows the standard's form alone."""
-    names = re.findall(r"@overload\n    def (\w+)", write_methods(set()))
-    names = sorted({*names, *(n for n, meant in spellings.ALIASES.items() if meant in names)})
-    lines = "".join(f"agrad\\.cython_core\\.engine\\.Tensor\\.{name}\n" for name in names)
+    names = set(re.findall(r"@overload\n    def (\w+)", write_methods(set())))
+    names |= {alias for alias, name in spellings.ALIASES.items() if name in names}
+    names |= {name for name, value in vars(engine.Tensor).items() if hasattr(value, "__signature__")}
+    lines = "".join(f"agrad\\.cython_core\\.engine\\.Tensor\\.{name}\n" for name in sorted(names))
     return between_marks((ROOT / ALLOWED).read_text(), lines)
 
 

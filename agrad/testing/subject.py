@@ -75,13 +75,13 @@ class Subject:
         return self.backend.xp.getitem(self.alike(np.stack([values, values + 1], axis=-1), like), (..., 0))
 
     def numbers(self, raw: Any) -> Any:
-        """The NumPy array of a raw one, in double precision; None of None."""
+        """A NumPy array of a raw one, in double precision and with its own memory; None of None."""
         if raw is None:
             return None
         double = {"real": "float64", "complex": "complex128"}.get(self.backend.neutral_dtype(raw).kind)
         if double is not None:
             raw = self.backend.convert(raw, self.backend.to_dtype(double), None, None)
-        return np.asarray(self.backend.to_numpy(raw))
+        return np.array(self.backend.to_numpy(raw))
 
     def draw_cotangents(self, results: Sequence[Any]) -> list[Any]:
         """A random cotangent for each result that can carry gradients."""
