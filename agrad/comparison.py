@@ -5,8 +5,6 @@ from typing import Any
 from agrad.creation import call, convert, engine_mode
 from agrad.cython_core.engine import Tensor
 
-__all__ = ["allclose", "is_tensor", "isclose"]
-
 
 def is_tensor(obj: object) -> bool:
     """Whether something is an agrad Tensor.

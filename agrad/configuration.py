@@ -29,7 +29,7 @@ class Setting(NamedTuple):
     source: str
 
 
-class Definition(NamedTuple):
+class _Definition(NamedTuple):
     """What a setting is called at each level, and what it may hold."""
 
     variable: str  # in the environment
@@ -66,10 +66,10 @@ def _names(value: Any) -> tuple[str, ...]:
 _BACKEND_SCOPE = "with use_backend(...)"
 _MAY_BE_OBJECTS = ("backend", "device", "dtype")  # when the program sets them
 
-SETTINGS: Mapping[str, Definition] = {
-    "backend": Definition("AGRAD_BACKEND", "backend", "numpy", _name, _BACKEND_SCOPE, "set_default_backend()"),
-    "device": Definition("AGRAD_DEVICE", "device", None, _name, _BACKEND_SCOPE, "set_default_device()"),
-    "dtype": Definition(
+SETTINGS: Mapping[str, _Definition] = {
+    "backend": _Definition("AGRAD_BACKEND", "backend", "numpy", _name, _BACKEND_SCOPE, "set_default_backend()"),
+    "device": _Definition("AGRAD_DEVICE", "device", None, _name, _BACKEND_SCOPE, "set_default_device()"),
+    "dtype": _Definition(
         "AGRAD_DTYPE",
         "dtype",
         None,
@@ -77,10 +77,10 @@ SETTINGS: Mapping[str, Definition] = {
         _BACKEND_SCOPE,
         "set_default_dtype()",
     ),
-    "plugins.prefer": Definition(
+    "plugins.prefer": _Definition(
         "AGRAD_PLUGINS", "plugins", (), _names, "with rules.override(...)", "set_default('plugins.prefer')"
     ),
-    "on_saved_write": Definition(
+    "on_saved_write": _Definition(
         "AGRAD_ON_SAVED_WRITE",
         "on_saved_write",
         "raise",
@@ -244,7 +244,7 @@ def _checked(check: Callable[[Any], Any], value: Any, where: str) -> Any:
         raise ValueError(f"{where}: {error}, not {value!r}") from None
 
 
-def _definition(name: str) -> Definition:
+def _definition(name: str) -> _Definition:
     try:
         return SETTINGS[name]
     except KeyError:

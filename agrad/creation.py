@@ -16,8 +16,6 @@ from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 from agrad.defaults import default_backend, default_device, default_dtype
 
-__all__ = ["CREATION", "as_tensor", "asarray", "convert", "creation_function", "from_numpy", "tensor"]
-
 # The standard's functions that make arrays of something else than arrays.
 CREATION = ("arange", "asarray", "empty", "eye", "from_dlpack", "full", "linspace", "ones", "zeros")
 SHAPED = ("empty", "ones", "zeros")  # ones(2, 3) means ones((2, 3))

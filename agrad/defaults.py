@@ -9,19 +9,6 @@ from agrad import backends, configuration, dtypes
 from agrad.autograd.grad_mode import ModeContext
 from agrad.cython_core import engine
 
-__all__ = [
-    "default_backend",
-    "default_device",
-    "default_dtype",
-    "get_default_backend",
-    "get_default_device",
-    "get_default_dtype",
-    "set_default_backend",
-    "set_default_device",
-    "set_default_dtype",
-    "use_backend",
-]
-
 
 def default_backend() -> Any:
     """The adapter of the default backend."""

@@ -11,8 +11,6 @@ from agrad import backends, dtypes
 from agrad.cython_core.engine import Tensor
 from agrad.defaults import default_backend, default_dtype
 
-__all__ = ["FUNCTIONS", "broadcast_shapes", "can_cast", "finfo", "iinfo", "isdtype", "result_type"]
-
 # The kinds of `isdtype`, in the words of neutral dtypes.
 KINDS = {
     "bool": {"bool"},

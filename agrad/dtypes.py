@@ -10,6 +10,11 @@ from typing import Any
 
 import numpy as np
 
+__all__ = [
+    "DTYPES", "TORCH_NAMES", "DType", "bfloat16", "bool", "complex64", "complex128", "float16", "float32", "float64",
+    "int8", "int16", "int32", "int64", "of", "uint8", "uint16", "uint32", "uint64",
+]
+
 
 class DType:
     """A data type; the only ones are this module's `float32`, `int64` and so on.

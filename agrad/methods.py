@@ -17,8 +17,6 @@ from agrad.cython_core.engine import Tensor
 from agrad.defaults import default_backend, default_device, default_dtype
 from agrad.spellings import ALIASES, amax, amin, squeeze, torch_call
 
-__all__ = ["install"]
-
 # Ops with an in-place method, under their own and PyTorch's names.
 INPLACE = (
     "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "ceil", "clip", "conj", "cos", "cosh", "divide",

@@ -12,7 +12,7 @@ from agrad.creation import CREATION, creation_function
 from agrad.cython_core import engine
 from agrad.dtype_functions import FUNCTIONS, namespace_info
 
-__all__ = ["Namespace", "facade"]
+__all__ = ["Namespace", "Prefix", "facade"]
 
 
 class Namespace(ModuleType):

@@ -15,14 +15,13 @@ import numpy
 
 __all__ = ["describe", "format_array", "get_printoptions", "printoptions", "set_printoptions"]
 
-
-PROFILES: dict[str, dict[str, Any]] = {
+_PROFILES: dict[str, dict[str, Any]] = {
     "default": {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80},
     "short": {"precision": 2, "threshold": 1000, "edgeitems": 2, "linewidth": 80},
     "full": {"precision": 4, "threshold": math.inf, "edgeitems": 3, "linewidth": 80},
 }
 # What set_printoptions sets, for the whole process.
-options = SimpleNamespace(**PROFILES["default"], sci_mode=None)
+_options = SimpleNamespace(**_PROFILES["default"], sci_mode=None)
 
 
 def set_printoptions(
@@ -59,8 +58,8 @@ def set_printoptions(
     >>> printing.set_printoptions(profile="default")
     """
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
-    chosen = PROFILES.get(profile or "", {}) | {name: value for name, value in given.items() if value is not None}
-    vars(options).update(chosen, sci_mode=sci_mode)
+    chosen = _PROFILES.get(profile or "", {}) | {name: value for name, value in given.items() if value is not None}
+    vars(_options).update(chosen, sci_mode=sci_mode)
 
 
 def get_printoptions() -> dict[str, Any]:
@@ -72,7 +71,7 @@ def get_printoptions() -> dict[str, Any]:
     >>> printing.get_printoptions()["linewidth"]
     80
     """
-    return dict(vars(options))
+    return dict(vars(_options))
 
 
 @contextmanager
@@ -132,7 +131,7 @@ def describe(
     # The values tell an integer from a float by a point, but an empty tensor has none to tell it by.
     known_dtype = dtype in default_dtypes and (not empty or "float" in dtype)
     # Neither empty brackets nor dots without edges show a shape; [] is read as (0,).
-    unseen_shape = values.ndim != 1 if empty else not options.edgeitems
+    unseen_shape = values.ndim != 1 if empty else not _options.edgeitems
     facts = (
         f"device='{device}'" if device else "",
         f"size={values.shape}" if unseen_shape else "",
@@ -144,7 +143,7 @@ def describe(
     column = len(text) - text.rfind("\n") + 1
     for fact in filter(None, facts):
         column += len(fact) + 2
-        if column <= options.linewidth:
+        if column <= _options.linewidth:
             text += f", {fact}"
         else:
             text += ",\n" + " " * len(prefix) + fact
@@ -165,27 +164,27 @@ def format_array(values: numpy.ndarray, indent: int = 0) -> str:
     """
     if values.size == 0:
         return "[]"
-    edge = options.edgeitems
-    cut = tuple(values.size > options.threshold and length > 2 * edge for length in values.shape)
+    edge = _options.edgeitems
+    cut = tuple(values.size > _options.threshold and length > 2 * edge for length in values.shape)
     if any(cut) and edge == 0:
         return "[...]"
     shown = values
     for axis in numpy.flatnonzero(cut):
         shown = shown.take([*range(edge), *range(-edge, 0)], axis=int(axis))
-    width, write = fit(shown)
-    return rows(shown.tolist(), cut, width, write, indent)
+    width, write = _fit(shown)
+    return _rows(shown.tolist(), cut, width, write, indent)
 
 
-def rows(part: Any, cut: tuple[bool, ...], width: int, write: Callable[[Any], str], indent: int) -> str:
+def _rows(part: Any, cut: tuple[bool, ...], width: int, write: Callable[[Any], str], indent: int) -> str:
     """Write nested lists; `cut` says, axis by axis, whether the middle is left out."""
     if not cut:
         return write(part)
-    texts = [rows(child, cut[1:], width, write, indent + 1) for child in part]
+    texts = [_rows(child, cut[1:], width, write, indent + 1) for child in part]
     innermost = len(cut) == 1
     if cut[0]:
-        texts.insert(options.edgeitems, " ..." if innermost else "...")
+        texts.insert(_options.edgeitems, " ..." if innermost else "...")
     if innermost:
-        room = (options.linewidth - indent) / (width + 2)
+        room = (_options.linewidth - indent) / (width + 2)
         per_line = max(1, int(min(room, len(texts))))
         texts = [", ".join(texts[start : start + per_line]) for start in range(0, len(texts), per_line)]
     new_line = "\n" * max(1, len(cut) - 1) + " " * (indent + 1)
@@ -193,7 +192,7 @@ def rows(part: Any, cut: tuple[bool, ...], width: int, write: Callable[[Any], st
 
 
 @dataclass(frozen=True)
-class Column:
+class _Column:
     """How all real numbers of a tensor are written: a specification for `format`, a closing point, one width."""
 
     specification: str = ""
@@ -205,12 +204,12 @@ class Column:
         return (text + self.point if math.isfinite(number) else text).rjust(self.width)
 
 
-def fit(values: numpy.ndarray) -> tuple[int, Callable[[Any], str]]:
+def _fit(values: numpy.ndarray) -> tuple[int, Callable[[Any], str]]:
     """Return the width of an element and the function that writes one."""
     if values.dtype.kind != "c":
-        column = fit_real(values)
+        column = _fit_real(values)
         return column.width, column.write
-    real, imaginary = fit_real(values.real), fit_real(values.imag)
+    real, imaginary = _fit_real(values.real), _fit_real(values.imag)
 
     def write(number: complex) -> str:
         tail = imaginary.write(number.imag).lstrip()
@@ -220,23 +219,23 @@ def fit(values: numpy.ndarray) -> tuple[int, Callable[[Any], str]]:
     return real.width + imaginary.width + 1, write
 
 
-def fit_real(values: numpy.ndarray) -> Column:
+def _fit_real(values: numpy.ndarray) -> _Column:
     """Choose the form that suits all the values, by those that are neither zero nor infinite nor NaN."""
     if values.dtype.kind != "f":
-        return Column(width=max(len(str(number)) for number in values.ravel().tolist()))
+        return _Column(width=max(len(str(number)) for number in values.ravel().tolist()))
     telling = values[numpy.isfinite(values) & (values != 0)]
     if telling.size == 0:
-        return Column(".0f", ".")
-    scientific = options.sci_mode
+        return _Column(".0f", ".")
+    scientific = _options.sci_mode
     if scientific is None:
         sizes = numpy.abs(telling)
         # As Python floats: the quotient of two float16 overflows.
         smallest, largest = float(sizes.min()), float(sizes.max())
         scientific = largest / smallest > 1000 or largest > 1e8 or smallest < 1e-4
     if scientific:
-        column = Column(f".{options.precision}e")
+        column = _Column(f".{_options.precision}e")
     elif (telling == numpy.ceil(telling)).all():
-        column = Column(".0f", ".")
+        column = _Column(".0f", ".")
     else:
-        column = Column(f".{options.precision}f")
+        column = _Column(f".{_options.precision}f")
     return replace(column, width=max(len(column.write(number)) for number in telling.tolist()))

@@ -34,7 +34,7 @@ def manual_seed(seed: int) -> None:
     _generator = np.random.default_rng(seed)
 
 
-def draw(how: str, size: tuple[Any, ...], dtype: Any, device: Any, requires_grad: bool, backend: Any = None) -> Tensor:
+def _draw(how: str, size: tuple[Any, ...], dtype: Any, device: Any, requires_grad: bool, backend: Any = None) -> Tensor:
     """Random numbers of a shape, dtype and place."""
     shape = tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
     backend, device = place(backend, device)
@@ -58,7 +58,7 @@ def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool 
     >>> agrad.rand(2, 3).shape
     (2, 3)
     """
-    return draw("random", size, dtype, device, requires_grad)
+    return _draw("random", size, dtype, device, requires_grad)
 
 
 def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -70,14 +70,14 @@ def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     >>> agrad.randn(2, 3, requires_grad=True).requires_grad
     True
     """
-    return draw("standard_normal", size, dtype, device, requires_grad)
+    return _draw("standard_normal", size, dtype, device, requires_grad)
 
 
 def rand_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """`rand` in the shape, dtype and place of a tensor."""
-    return draw("random", (input.shape,), dtype or input.dtype, input.device, requires_grad, input.backend_)
+    return _draw("random", (input.shape,), dtype or input.dtype, input.device, requires_grad, input.backend_)
 
 
 def randn_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """`randn` in the shape, dtype and place of a tensor."""
-    return draw("standard_normal", (input.shape,), dtype or input.dtype, input.device, requires_grad, input.backend_)
+    return _draw("standard_normal", (input.shape,), dtype or input.dtype, input.device, requires_grad, input.backend_)

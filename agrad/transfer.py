@@ -8,8 +8,6 @@ from typing import Any
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Formula, Rule, Tensor
 
-__all__ = ["transfer"]
-
 
 def move_raw(raw: Any, source: Any, target: Any, device: Any) -> Any:
     """A raw array on another backend or device; between libraries it goes through NumPy."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from agrad.backends.adapter import Adapter
 
-GROUP = "agrad.backends"
+_GROUP = "agrad.backends"
 
 __all__ = ["BackendInfo", "available", "find", "names", "of", "on_load"]
 
@@ -42,7 +42,7 @@ def on_load(complete: Callable[[Any], None]) -> None:
 def _entry_points() -> dict[str, Any]:
     from importlib import metadata
 
-    entries: Any = metadata.entry_points(group=GROUP)
+    entries: Any = metadata.entry_points(group=_GROUP)
     found: dict[str, Any] = {}
     for entry in entries:
         if entry.name not in found or entry.dist.name == "agrad":     # agrad's own adapters come first

@@ -122,10 +122,9 @@ cdef object scatter_raw(Backend backend, object g, bint owned, list entries):
 
 cdef object scatter_tensors(list entries):
     """In the Tensor world all entries of a slot become one recorded operation."""
-    cdef Entry entry
     cdef Like like = (<Entry>entries[0]).like
-    keys = tuple([raw_key(like.backend, entry.key, []) for entry in entries])      # in the Tensor world rules compute keys with Tensors
-    return call_with(op_scatter, ([entry.g for entry in entries], keys, like))
+    keys = tuple([raw_key(like.backend, (<Entry>entry).key, []) for entry in entries])      # in the Tensor world rules compute keys with Tensors
+    return call_with(op_scatter, ([(<Entry>entry).g for entry in entries], keys, like))
 
 
 # ---- leaves

@@ -143,7 +143,8 @@ cdef class Backend:
 
 
 cdef inline bint is_array(Backend backend, object raw):
-    return type(raw) is backend.array_type or type(raw) is backend.scalar_type or isinstance(raw, backend.other_types) or isinstance(raw, backend.array_type)
+    return (type(raw) is backend.array_type or type(raw) is backend.scalar_type
+            or isinstance(raw, backend.other_types) or isinstance(raw, backend.array_type))
 
 
 cdef inline bint is_tensor(Backend backend, object value):

@@ -24,7 +24,7 @@ cdef class Mode:
     cdef readonly bint anomaly          # seam: anomaly mode
     cdef readonly object backend        # name of the scoped default backend, or None
     cdef readonly object device         # scoped default device, or None
-    cdef readonly object on_saved_write # "raise", "copy" or None (then the configuration decides)
+    cdef readonly object on_saved_write     # "raise", "copy" or None (then the configuration decides)
     cdef readonly object saved_hooks    # seam: pack and unpack hooks
     cdef readonly object levels         # seam: dual and vmap levels
     cdef readonly list callbacks        # inside a walk: what is called at its end
@@ -58,6 +58,7 @@ cdef class Op:
     cdef int n_positional               # parameters that a kernel takes by position
     cdef int n_arrays                   # array parameters; -1 where one of them is variadic
     cdef int gather                     # position of a shape that may be spread over several ints, or -1
+    cdef bint explicit                  # kernels are given the line's defaults: ops that plugins add
     cdef bint spread                    # the arrays are given as the positional arguments themselves
     cdef int operators                  # 1, 2: all parameters are arrays (unary, binary); else 0
     cdef int code                       # code of the compiled short cut, or 0
@@ -188,7 +189,9 @@ cdef class View:
     cdef Op op                          # the view operation
     cdef object args                    # its static arguments by position
     cdef int output                     # which of several outputs, else -1
+    cdef bint aliases                   # the tensor's raw array shares memory with the base's
     cdef bint recording                 # made while recording was on
+    cdef bint detached                  # of a detached tensor: shares the storage, not the history
     cdef Node base_node                 # history of the base when the view was last made,
     cdef bint base_tracked              # and whether it was tracked
 

@@ -10,7 +10,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport qsort
 from libc.string cimport memset
 
@@ -27,7 +27,9 @@ include "python_api.pxi"    # the few C functions of CPython that Cython does no
 include "mode.pxi"          # scoped state
 include "backend.pxi"       # what a backend is to the engine
 include "op.pxi"            # operations, formulas, rules
-include "tensor.pxi"        # the tensor and the things it shares with others
+include "storage.pxi"       # cells, likes, grad states: what tensors share
+include "tensor.pxi"        # the tensor
+include "install.pxi"       # handles of hooks, methods from above
 include "node.pxi"          # what a recorded operation is to Python
 include "record.pxi"        # kernel call, wrapping, recording
 include "functions.pxi"     # binding of arguments; public functions and methods

@@ -22,8 +22,8 @@ cdef int check_version(Node node, Cell cell, uint32_t version, object raw, objec
         "with agrad.autograd.graph.allow_mutation_on_saved_tensors().")
 
 
-VERSION_SUFFIX = re.compile(r"Backward\d*$")
-TENSOR_TYPES = {"float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "float32": "FloatTensor", "float64": "DoubleTensor",
+cdef object VERSION_SUFFIX = re.compile(r"Backward\d*$")
+cdef dict TENSOR_TYPES = {"float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "float32": "FloatTensor", "float64": "DoubleTensor",
                 "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor", "int8": "CharTensor", "uint8": "ByteTensor",
                 "int16": "ShortTensor", "int32": "IntTensor", "int64": "LongTensor", "bool": "BoolTensor"}
 
@@ -51,7 +51,7 @@ cdef object saved_value(Node node, int bit, bint tensors, object g):
     if type(raw) is tuple:
         return saved_parts(node, bit, <tuple>raw, tensors)
     if agrad_is_scalar(<PyObject*>raw):
-        if node.rule.scalars:
+        if node.rule.scalars or g is None:
             return raw
         like = like_of(node.backend, (<Tensor>g).raw if isinstance(g, Tensor) else g)
         value = node.backend.scalar(raw, like.dtype, like.device)
@@ -286,7 +286,8 @@ cdef object sum_to(Node node, int k, object r, tuple shape, tuple target, object
     for i in range(len(target)):
         if not isinstance(target[i], int) or not isinstance(shape[extra + i], int):
             if target[i] is not shape[extra + i]:
-                raise RuntimeError(f"{label_of(node, k)}: cannot decide whether an axis of unknown length was broadcast (result {shape}, operand {target})")
+                raise RuntimeError(f"{label_of(node, k)}: cannot decide whether an axis of unknown length was broadcast "
+                                   f"(result {shape}, operand {target})")
         elif target[i] == 1 and shape[extra + i] != 1:
             axes.append(extra + i)
             keep = True

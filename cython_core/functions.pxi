@@ -49,7 +49,6 @@ cdef inline int position_of(Op op, PyObject* name):
 
 cdef object call_foreign(Op op, PyObject* const* args, Py_ssize_t nargs, PyObject* names, str suffix):
     """A call that is not of the signature's form: torch's spelling of it, or an error."""
-    cdef Py_ssize_t i
     positional = tuple([<object>args[i] for i in range(nargs)])
     keywords = {} if names == NULL else {(<tuple>names)[i]: <object>args[nargs + i] for i in range(len(<tuple>names))}
     if op.foreign is not None:

@@ -11,11 +11,11 @@ cdef int note_view(Op op, Mode mode, Tensor base, Tensor out, object args, int o
     out.flags |= base.flags & INFERENCE
     if mode.inference or base.flags & INFERENCE or out is base:
         return 0
-    if type(out.raw) is base.backend.array_type and base.backend.mutable:
-        if base.backend.speed.shares != NULL:
-            if not base.backend.speed.shares(<PyObject*>out.raw, <PyObject*>base.raw):
+    if base.backend.mutable and type(out.raw) is base.backend.array_type:
+        if type(base.raw) is base.backend.array_type:
+            if not may_share(base.backend, out.raw, base.raw):
                 return 0
-        elif not base.backend.shares(out.raw, base.raw):
+        elif not take_from_array(op, mode, base, out, args, output):
             return 0
     view = View.__new__(View)
     root = base.view_.base if base.view_ is not None else base
@@ -24,10 +24,43 @@ cdef int note_view(Op op, Mode mode, Tensor base, Tensor out, object args, int o
     view.base_node, view.base_tracked = root.node, (root.flags & TRACKED) != 0
     out.view_ = view
     out.cell = cell_of(root)
-    if root.cell.array is None:
-        root.cell.array = root.raw
     out.seen = out.cell.version
+    view.aliases = shares_with_base(view, out.raw)
     return 0
+
+
+cdef inline bint may_share(Backend backend, object a, object b) except -1:
+    return backend.speed.shares(<PyObject*>a, <PyObject*>b) if backend.speed.shares != NULL else backend.shares(a, b)
+
+
+cdef inline bint shares_with_base(View view, object raw) except -1:
+    """Whether a view's raw array lies in the base's memory; scalars and immutable arrays never do."""
+    cdef Backend backend = view.base.backend
+    return (backend.mutable and type(raw) is backend.array_type and type(view.base.raw) is backend.array_type
+            and may_share(backend, raw, view.base.raw))
+
+
+cdef bint take_from_array(Op op, Mode mode, Tensor base, Tensor out, object args, int output) except -1:
+    """A scalar stands for the base: take the view again from an array, so that it can share memory. False if the op copies."""
+    cdef View own = base.view_
+    cdef Tensor source
+    set_mode(mode.replace(grad=False, inference=True))
+    try:
+        if own is None or own.op is not op_getitem:
+            anchor = base.array
+        else:
+            source = own.base if own.parent is None else replay(own.parent)
+            key = (<tuple>own.args)[1]
+            key = key if type(key) is tuple else (key,)
+            anchor = source.array[key if Ellipsis in key else (*key, Ellipsis)]     # x[0, ...] is a 0-d view where x[0] is a scalar
+        result = replay_op(op, args, wrap(base.backend, anchor))
+    finally:
+        set_mode(mode)
+    raw = (<Tensor>(result if output < 0 else result[output])).raw
+    if not may_share(base.backend, raw, anchor):
+        return False
+    out.raw = raw
+    return True
 
 
 cdef int note_spread_view(Mode mode, object source, Tensor out) except -1:
@@ -55,7 +88,8 @@ cdef View untracked_view(View view):
     """The same view for a detached tensor: its history is never rebuilt."""
     cdef View twin = View.__new__(View)
     twin.base, twin.parent, twin.op, twin.args, twin.output = view.base, view.parent, view.op, view.args, view.output
-    twin.recording, twin.base_node, twin.base_tracked = False, view.base_node, view.base_tracked
+    twin.aliases = view.aliases
+    twin.detached, twin.base_node, twin.base_tracked = True, view.base_node, view.base_tracked
     return twin
 
 
@@ -76,6 +110,7 @@ cdef int refresh(Tensor t) except -1:
     finally:
         set_mode(mode)
     t.raw, t.seen = remade.raw, t.cell.version
+    view.aliases = shares_with_base(view, t.raw)
     view.base_node, view.base_tracked = base.node, (base.flags & TRACKED) != 0
     if rebase:
         adopt_history(t, remade)
@@ -135,9 +170,9 @@ cdef int check_writable(Tensor t, Mode mode, bint tracks, bint item=False) excep
         raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     if view is None:
         return 0
-    if mode.grad and view.base.flags & TRACKED and view.base.node is None:
+    if not view.detached and mode.grad and view.base.flags & TRACKED and view.base.node is None:
         raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-    if mode.grad and not view.recording and (tracks or view.base.flags & TRACKED):
+    if mode.grad and not view.recording and not view.detached and (tracks or view.base.flags & TRACKED):
         raise RuntimeError(
             "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use case is ambiguous and "
             "error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace either both inside the no_grad block "
@@ -146,7 +181,7 @@ cdef int check_writable(Tensor t, Mode mode, bint tracks, bint item=False) excep
         if view.op.name in ("broadcast_to", "broadcast_arrays", "meshgrid"):
             raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "
                                "clone() the tensor before performing the operation.")
-        if view.output >= 0 and mode.grad and (tracks or t.view_.base.flags & TRACKED):
+        if view.output >= 0 and mode.grad and not t.view_.detached and (tracks or t.view_.base.flags & TRACKED):
             name = "Unbind" if view.op.name == "unstack" else view.op.name.capitalize()
             raise RuntimeError(
                 f"Output {view.output} of {name} is a view and is being modified inplace. This view is the output of a function that returns "
@@ -196,10 +231,15 @@ cdef inline int wrote(Tensor t, Op op) except -1:
     return 0
 
 
+cdef inline bint in_memory(Tensor t):
+    """Whether writing to the raw array writes to the storage."""
+    return t.backend.mutable and type(t.raw) is t.backend.array_type and (t.view_ is None or t.view_.aliases)
+
+
 cdef int store(Tensor t, object value, Op op) except -1:
     """Put a raw value into the storage of `t`; it is broadcast and cast to the shape and dtype of `t`."""
     cdef Tensor base
-    if t.backend.mutable and type(t.raw) is t.backend.array_type:
+    if in_memory(t):
         t.backend.write(t.raw, value)
         wrote(t, op)
         return 0
@@ -265,6 +305,8 @@ cdef object inplace(Op op, Tensor t, PyObject** argv):
     argv[0] = <PyObject*>old
     out = <Tensor?>apply(op, argv)
     check_result(t, out)
+    if must_move(t, mode):
+        move(t)         # saved just now: x.mul_(x)
     store(t, out.raw, op)
     if tracks:
         rebase_history(t, out)
@@ -283,7 +325,7 @@ cdef bint any_tracked(Op op, PyObject** argv) except -1:
 
 cdef bint in_place_fast(Op op, Tensor t, PyObject** argv) except -1:
     """+, -, *, / into a mutable array, without a temporary and without recording."""
-    if not t.backend.mutable or type(t.raw) is not t.backend.array_type or argv[1] == NULL:
+    if not in_memory(t) or argv[1] == NULL:
         return False
     raw = t.raw
     other = raw_operand(op, 1, t.backend, <object>argv[1])
@@ -325,7 +367,7 @@ cdef int rebase_history(Tensor t, Tensor out) except -1:
     """After a recorded write: `t` gets the history of `out`; of a view, the base gets it."""
     cdef Tensor base, old
     cdef Node node
-    if t.view_ is None:
+    if t.view_ is None or t.view_.detached:
         adopt_history(t, out)
         return 0
     base = t.view_.base
@@ -377,10 +419,10 @@ cdef int set_item(Tensor t, object key, object value) except -1:
         move(t)
     old = wrap(t.backend, t.raw)
     old.node, old.number, old.flags = t.node, t.number, t.flags
-    if t.backend.mutable and type(t.raw) is not t.backend.array_type:
+    if t.view_ is None:
         t.array         # a scalar that stands for a 0-d array becomes one
-    if t.backend.mutable and t.view_ is not None and type(t.raw) is not t.backend.array_type or not t.backend.mutable:
-        store(t, t.backend.set_item(t.raw, key, raw_value), op_setitem)
+    if not in_memory(t):
+        store(t, t.backend.xp.setitem(t.raw, key, raw_value), op_setitem)
     else:
         t.backend.set_item(t.raw, key, raw_value)
         wrote(t, op_setitem)

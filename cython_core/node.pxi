@@ -9,7 +9,7 @@ cdef enum:      # Node.flags
 
 cdef uint64_t sequence_counter = 0
 
-SECOND_TIME = (
+cdef str SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). Saved intermediate "
     "values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph "
     "a second time or if you need to access saved tensors after calling backward.")
@@ -123,7 +123,7 @@ cdef int track_reachable(object value) except -1:
         elif isinstance(found, dict):
             stack.extend(found.values())
         elif isinstance(found, types.FunctionType):
-            stack.extend(cell.cell_contents for cell in found.__closure__ or () if cell != EMPTY_CELL)
+            stack.extend([cell.cell_contents for cell in found.__closure__ or () if cell != EMPTY_CELL])
             stack.extend(found.__defaults__ or ())
         elif not isinstance(found, (type, types.ModuleType, types.BuiltinFunctionType)):
             stack.append(getattr(found, "__self__", None))
@@ -133,7 +133,7 @@ cdef int track_reachable(object value) except -1:
     return 0
 
 
-EMPTY_CELL = types.CellType()
+cdef object EMPTY_CELL = types.CellType()
 
 
 @cython.final
@@ -162,13 +162,32 @@ cdef class Node:
         """The node's name, PyTorch's where it has one."""
         name = self.rule.node_name
         if callable(name):
-            name = name(self.args if self.args is not None else self.rule.op.defaults, self._scalars())
+            name = name(self._arguments(), self._scalars())
         return name
+
+    def _arguments(self):
+        """The arguments by position; of arrays, their shape and dtype where the node knows them, else None."""
+        cdef int i
+        cdef Op op = self.rule.op
+        given = self.args if self.args is not None else op.defaults
+        if op.n_arrays < 0:
+            return given
+        likes = []
+        for i in range(op.n_params):
+            if op.kinds[i] != ARRAY and op.kinds[i] != ARRAY_OR_NONE:
+                likes.append(given[i])
+                continue
+            like = like_of_edge(self, rank_of(op, i))
+            if like is None and self.saved_mask >> i & 1:
+                raw = saved_value(self, i, False, None)
+                like = None if agrad_is_scalar(<PyObject*>raw) else like_of(self.backend, raw)
+            likes.append(like)
+        return tuple(likes)
 
     def _scalars(self):
         """For each parameter, whether a Python scalar was given."""
         mask = self.details.scalar_mask if self.details is not None else 0
-        return tuple(bool(mask >> i & 1) for i in range(self.rule.op.n_params))
+        return tuple([bool(mask >> i & 1) for i in range(self.rule.op.n_params)])
 
     @property
     def next_functions(self):

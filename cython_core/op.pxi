@@ -15,8 +15,8 @@ cdef enum:
 cdef enum:      # what a formula does
     CALL = 0
     CONSTANT = 1
-    VALUE = 2   # is one of its saved values: `lambda x2: x2`
-    SCATTER = 3 # is `scatter` itself: the cotangent goes where the op was indexed
+    VALUE = 2       # is one of its saved values: `lambda x2: x2`
+    SCATTER = 3     # is `scatter` itself: the cotangent goes where the op was indexed
 
 cdef enum:      # where an argument of a formula comes from
     OF_G = 0
@@ -27,16 +27,19 @@ cdef enum:      # where an argument of a formula comes from
     OF_STATIC = 5
     OF_LIKE = 6
 
-KINDS = {"static": STATIC, "axis": STATIC, "axes": STATIC, "array": ARRAY, "array?": ARRAY_OR_NONE, "array*": ARRAYS, "index": INDEX,
-         "index?": INDEX, "key": KEY, "shape": SHAPE, "dtype": DTYPE, "device": DEVICE}
-SOURCES = {"g": OF_G, "out": OF_OUT, "xp": OF_XP, "needs": OF_NEEDS}
+cdef dict KINDS = {
+    "static": STATIC, "axis": STATIC, "axes": STATIC, "array": ARRAY, "array?": ARRAY_OR_NONE, "array*": ARRAYS, "index": INDEX,
+    "index?": INDEX, "key": KEY, "shape": SHAPE, "dtype": DTYPE, "device": DEVICE,
+}
+
 
 class Required:
     """Marks a parameter without default."""
     def __repr__(self):
         return "required"
 
-REQUIRED = Required()
+
+cdef object REQUIRED = Required()
 
 cdef dict operators_by_name = {}    # name -> Op
 cdef object load_rule = None        # installed: called with an Op that is used for the first time
@@ -62,9 +65,10 @@ cdef class Op:
         self.name, self.signature = name, signature
         self.parameters = tuple(sys.intern(p.name) for p in parameters)
         self.defaults = tuple(REQUIRED if p.default is required else p.default for p in parameters)
-        self.kinds = bytes(KINDS[p.kind] for p in parameters)
+        self.kinds = bytes([KINDS[p.kind] for p in parameters])
         self.n_params = len(parameters)
         self.n_positional = sum(p.role != "keyword_only" for p in parameters)
+        self.explicit = signature.chapter == name.partition(".")[0]
         self.spread = bool(parameters) and parameters[0].role == "var_positional"
         arrays = [kind for kind in self.kinds if kind in (ARRAY, ARRAY_OR_NONE)]
         self.n_arrays = -1 if ARRAYS in self.kinds else len(arrays)

@@ -7,7 +7,8 @@ cdef object raise_missing(Op op):
 
 
 cdef object mixed_backends(Op op, Backend a, Backend b):
-    return TypeError(f"{op.name}: tensors of different backends, {a.name} and {b.name}; move one with to(backend={a.name!r}) or to(backend={b.name!r})")
+    return TypeError(f"{op.name}: tensors of different backends, {a.name} and {b.name}; "
+                     f"move one with to(backend={a.name!r}) or to(backend={b.name!r})")
 
 
 cdef inline object kernel_inline(Op op, Backend backend):
@@ -353,10 +354,10 @@ cdef object raw_key(Backend backend, object key, list guards):
         cell.saved_version = cell.version + 1
         return (<Tensor>key).raw
     if type(key) is tuple:
-        return tuple([raw_key(backend, part, guards) for part in <tuple>key])
+        return tuple([backend.key(list(part)) if type(part) is tuple else raw_key(backend, part, guards) for part in <tuple>key])
     if type(key) is slice:
         return slice(slice_part(key.start), slice_part(key.stop), slice_part(key.step))
-    if isinstance(key, list) and any(isinstance(part, (slice, type(None), type(Ellipsis), Tensor)) for part in key):
+    if isinstance(key, list) and any([isinstance(part, (slice, type(None), type(Ellipsis), Tensor)) for part in key]):
         raise IndexError("an index that mixes slices or tensors must be a tuple, not a list")
     return backend.key(key)
 
@@ -391,7 +392,9 @@ cdef object apply(Op op, PyObject** argv):
                 raise TypeError(f"{op.name}() missing required argument: {op.parameters[i]!r}")
             if op.kinds[i] in (ARRAY, ARRAY_OR_NONE):
                 operands.append(None)
-            continue
+            if not op.explicit or op.kinds[i] in (ARRAY, ARRAY_OR_NONE):
+                continue
+            argv[i] = <PyObject*>op.defaults[i]
         kind = op.kinds[i]
         value = <object>argv[i]
         if kind == ARRAY or kind == ARRAY_OR_NONE:
@@ -525,7 +528,8 @@ cdef Node new_record(Op op, Rule rule, tuple operands, tuple raws, object args, 
     cdef uint32_t saves = 0, likes = 0, scalar_mask = 0
     cdef Formula formula
     cdef Tensor t
-    cdef bint tracked = False, named
+    cdef bint named
+    cdef Cell cell
     cdef list like_list = [None] * n
     cdef bint any_like = False
     wanted = [isinstance(operand, Tensor) and ((<Tensor>operand).flags & TRACKED) != 0 and
@@ -560,8 +564,8 @@ cdef Node new_record(Op op, Rule rule, tuple operands, tuple raws, object args, 
     k = 0
     for i in range(op.n_params):
         if op.kinds[i] in (ARRAY, ARRAY_OR_NONE) and op.n_arrays >= 0:
-            if raws[i] is not None and (likes >> i & 1 or (wanted[k] and (<Tensor>operands[k]).node is not None
-                                                            and (out is None or not same_meta(backend, raws[i], out)))):
+            if raws[i] is not None and (likes >> i & 1 or (
+                    wanted[k] and (<Tensor>operands[k]).node is not None and (out is None or not same_meta(backend, raws[i], out)))):
                 like_list[k] = like_of_operand(backend, raws[i], out if out is not None else raws[0])
                 any_like = True
             if raws[i] is not None and agrad_is_scalar(<PyObject*>raws[i]):

@@ -22,6 +22,11 @@ PRODUCTS = {
 }
 
 
+def ranks(args):
+    """How many axes the two operands have; None where the graph no longer knows."""
+    return tuple(getattr(array, "ndim", None) for array in args[:2])
+
+
 def matmul_x1(g, x2, x1_like, x2_like, xp):
     x2 = xp.conj(x2)
     if x2_like.ndim == 1:
@@ -46,7 +51,7 @@ def matmul_x2(g, x1, x1_like, x2_like, xp):
 
 rules.bilinear(
     "matmul", x1=matmul_x1, x2=matmul_x2,
-    node=lambda args, scalars: PRODUCTS.get((args[0].ndim, args[1].ndim), "UnsafeViewBackward0"),
+    node=lambda args, scalars: PRODUCTS.get(ranks(args), "UnsafeViewBackward0"),
     samples=[
         case((3,), (3,)), case((2, 3), (3,)), case((3,), (3, 2)), case((2, 3), (3, 4)),
         case((2, 2, 3), (3,)), case((3,), (2, 3, 2)), case((2, 2, 3), (3, 4)), case((2, 3), (2, 3, 4)),
@@ -74,7 +79,7 @@ def vecdot_x2(g, x1, axis, xp):
 
 rules.bilinear(
     "vecdot", x1=vecdot_x1, x2=vecdot_x2,
-    node=lambda args, scalars: "VdotBackward0" if args[0].ndim == args[1].ndim == 1 else "SumBackward1",
+    node=lambda args, scalars: "VdotBackward0" if ranks(args) == (1, 1) else "SumBackward1",
     note="out = sum(conj(x1) * x2) is antilinear in x1, so its conjugate Wirtinger gradient is conj(g) * x2",
     samples=[
         case((3,), (3,)), case((2, 3), (2, 3)), case((2, 3), (3,)), case((2, 1, 3), (4, 3)),

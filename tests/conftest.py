@@ -1,10 +1,10 @@
 """What every test shares: sealed global state, the backend fixture, Hypothesis profiles, the --long switch."""
 
-import importlib.util
 import os
 from collections.abc import Iterator
 
 import pytest
+from array_libraries import BACKENDS, is_installed
 from hypothesis import settings
 
 import agrad
@@ -12,8 +12,6 @@ import agrad
 # The user's own configuration must not decide what the tests see. AGRAD_SOURCE belongs to the tests themselves.
 for variable in [name for name in os.environ if name.startswith("AGRAD_") and name != "AGRAD_SOURCE"]:
     del os.environ[variable]
-
-BACKENDS = ("numpy", "torch", "array_api_strict")
 
 settings.register_profile("ci", max_examples=60, stateful_step_count=25, deadline=None, database=None, derandomize=True)
 settings.register_profile("long", max_examples=2000, stateful_step_count=60, deadline=None)
@@ -51,10 +49,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 LEFT_OUT = pytest.StashKey[int]()
-
-
-def is_installed(library: str) -> bool:
-    return importlib.util.find_spec(library) is not None
 
 
 @pytest.fixture(params=BACKENDS)

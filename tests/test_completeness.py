@@ -11,7 +11,7 @@ import pytest
 from test_rules import ELSEWHERE
 
 import agrad
-from agrad import backends, dtypes, plugins, rules, standard
+from agrad import backends, dtypes, loading, plugins, rules, standard
 from agrad.testing.check import names_of_plugin, takes_arrays
 from agrad.testing.draw import Call, samples_of
 
@@ -73,7 +73,7 @@ def test_every_module_of_the_plugins_is_an_entry_point_or_known():
 
 def test_a_rule_stands_in_the_chapter_of_its_op():
     for chapter in standard.CHAPTERS:
-        owner = rules.load_owner(chapter)
+        owner = loading.load_owner(chapter)
         assert owner.origin == f"{chapter} (agrad {agrad.__version__})"
         assert {rules.find(name).signature.chapter for name in owner.records} == {chapter}
 

@@ -10,14 +10,17 @@ from graphlib import CycleError, TopologicalSorter
 import pytest
 from source_tree import PACKAGES, SOURCE, needs_source
 
+RULES = ("agrad.records", "agrad.formulas", "agrad.rule_set", "agrad.loading", "agrad.rules")
+
 # Lowest first. A name stands for the module and what is below it; the longest match counts.
 LAYERS = [
     ("agrad._version", "agrad.cython_core"),
     ("agrad.standard", "agrad.dtypes", "agrad.configuration"),
     ("agrad.backends",),
-    ("agrad.rules",),
+    RULES,
     ("agrad.plugins",),
-    ("agrad.namespaces", "agrad.creation", "agrad.methods", "agrad.printing", "agrad.autograd"),
+    ("agrad.namespaces", "agrad.creation", "agrad.methods", "agrad.printing", "agrad.autograd", "agrad.defaults",
+     "agrad.dtype_functions", "agrad.comparison", "agrad.random", "agrad.spellings", "agrad.transfer"),
     ("agrad",),  # the front: imports everything below it
     ("agrad.testing", "agrad.demo", "agrad.__main__"),
 ]
@@ -31,7 +34,13 @@ ARRAY_LIBRARIES = {
     "jax": ("agrad.backends",),
     "torch": ("agrad.backends",),
 }
-NUMPY_FREE = ("agrad.cython_core.engine", "agrad.standard", "agrad.rules", "agrad.plugins")
+NUMPY_FREE = ("agrad.cython_core.engine", "agrad.standard", *RULES, "agrad.plugins")
+
+# Users import these: `__all__` is what they define, helpers have an underscore. No other module has an `__all__`.
+PUBLIC = set("""
+    agrad agrad.autograd agrad.autograd.grad_mode agrad.autograd.graph agrad.backends agrad.configuration agrad.dtypes
+    agrad.namespaces agrad.printing agrad.random agrad.rules agrad.testing
+""".split())
 
 pytestmark = needs_source
 
@@ -184,25 +193,32 @@ def test_a_file_is_one_topic(path, module):
 
 
 def public_definitions(tree):
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return {node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")}
+    """The names without an underscore that a module's own statements define; imported ones are not among them."""
+    names = set()
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    return {name for name in names if not name.startswith("_")}
 
 
-WITH_ALL = [
-    (path, module)
-    for path, module in FILES
-    if path.suffix == ".py" and re.search(r"^__all__\b", path.read_text(), re.MULTILINE)
-]
-
-
-@pytest.mark.parametrize(("path", "module"), WITH_ALL, ids=[module for _, module in WITH_ALL])
+@pytest.mark.parametrize(("path", "module"), [pytest.param(*file, id=file[1]) for file in FILES if file[1] in PUBLIC])
 def test_all_lists_exactly_what_is_public(path, module):
     names = importlib.import_module(module).__all__
     assert len(set(names)) == len(names), "a name is listed twice"
     missing = [name for name in names if not hasattr(sys.modules[module], name)]
     assert not missing, f"listed but not there: {missing}"
+    private = [name for name in names if re.match(r"_(?!_)", name)]
+    assert not private, f"listed in spite of the underscore: {private}"
     unlisted = public_definitions(ast.parse(path.read_text())) - set(names)
     assert not unlisted, f"public but not listed: {sorted(unlisted)}"
+
+
+def test_only_public_modules_have_all():
+    with_all = {m for path, m in FILES if path.suffix == ".py" and re.search(r"(?m)^__all__\b", path.read_text())}
+    assert with_all == PUBLIC
 
 
 def test_import_agrad_loads_no_plugin_no_other_library_and_no_metadata():

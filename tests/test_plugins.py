@@ -15,10 +15,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import BACKENDS, is_installed
+from array_libraries import BACKENDS, is_installed
 from source_tree import SOURCE
 
-from agrad import rules
+from agrad import loading, rules
 from agrad.rules import RuleSet
 
 EXAMPLE, PAGE = SOURCE / "examples" / "plugins", SOURCE / "docs" / "plugins.md"
@@ -403,8 +403,8 @@ def test_only_an_override_can_be_named_as_one(environment, name):
 @pytest.fixture
 def installed(monkeypatch):
     """Pretend that rule sets are installed, and forget them afterwards."""
-    monkeypatch.setattr(rules, "loaded", {})
-    monkeypatch.setattr(rules, "owners", dict(rules.owners))
+    monkeypatch.setattr(loading, "loaded", {})
+    monkeypatch.setattr(loading, "owners", {prefix: owner for prefix, owner in loading.owners.items() if owner})
 
     def install(*sets, name=None):
         entries = []
@@ -412,14 +412,14 @@ def installed(monkeypatch):
             dist = SimpleNamespace(name=f"agrad-test{i}", version="1.0")
             entry = name or getattr(rule_set, "name", "demo")
             entries.append(SimpleNamespace(name=entry, value="m:rules", dist=dist, load=lambda found=rule_set: found))
-        monkeypatch.setattr(rules, "entry_points", lambda: tuple(entries))
+        monkeypatch.setattr(loading, "entry_points", lambda: tuple(entries))
 
     return install
 
 
 def complaint_about(prefix):
     with pytest.raises(RuntimeError) as caught:
-        rules.load_owner(prefix)
+        loading.load_owner(prefix)
     return str(caught.value)
 
 

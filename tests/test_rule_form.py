@@ -1,5 +1,6 @@
-"""The form of a rule: what is refused when it is declared, what a formula is given, and what the engine makes of its result."""
+"""The form of a rule: what is refused when it is declared, what a formula gets, and what becomes of its result."""
 
+import functools
 import re
 import subprocess
 import sys
@@ -10,22 +11,27 @@ import pytest
 
 import agrad
 from agrad import backends, rules
-from agrad.rules import RuleError, RuleSet, case, scatter
+from agrad.rules import RuleError, RuleSet, scatter
 
-RAW = {}    # what formulas saw, by name: for tests that look
+SEEN = {}   # label -> what a formula was given, call by call
 
 
-def note(name, *values):
-    """Remember what a formula was given."""
-    RAW.setdefault(name, []).append(values)
+def watched(label, formula):
+    """The formula, and what it is given can be read in SEEN."""
+    @functools.wraps(formula)
+    def watching(*arguments):
+        SEEN.setdefault(label, []).append(arguments)
+        return formula(*arguments)
+
+    return watching
 
 
 @pytest.fixture(autouse=True)
-def nothing_noted():
-    RAW.clear()
+def nothing_seen():
+    SEEN.clear()
 
 
-# ------------------------------------------------------------------------------------------ refused when it is declared
+# ----------------------------------------------------------------------------------------- refused when it is declared
 
 LINE = "demo.f(x: array, y: array, n=2)"
 
@@ -130,7 +136,7 @@ def test_what_was_refused_leaves_no_trace():
     assert list(made.records) == ["demo.f"]
 
 
-# --------------------------------------------------------------------------------------------- ops for the tests below
+# -------------------------------------------------------------------------------------------- ops for the tests below
 
 FORMS = RuleSet("forms")
 ORIGIN = "forms (agrad-forms 2.1)"
@@ -145,57 +151,85 @@ def product(x1, x2):
     return x1 * x2
 
 
-def noting(name, result):
-    """A formula of g that notes what it sees."""
-    def formula(g, x, out, n, x_like, xp):
-        note(name, g, x, out, n, x_like, xp)
-        return result(g)
+# What the engine is given.
 
-    return formula
+declare(
+    "forms.names(x: array, /, n=3)", lambda x, n=3: n * x, "linear",
+    x=watched("names", lambda g, n, x, out, x_like, xp: n * g),
+)
+declare(
+    "forms.static(x: array, axis: axis = 0, pair=(1, 2))", lambda x, axis=0, pair=(1, 2): x * pair[0], "linear",
+    x=watched("static", lambda g, axis, pair: g * pair[0]),
+)
+declare(
+    "forms.scalar(x1: array, x2: array, /)", product, "elementwise",
+    x1=watched("scalar", lambda x2: x2), x2=watched("scalar", lambda x1: x1),
+)
+declare(
+    "forms.number(x1: array, x2: array, /)", product, "elementwise", scalars=True,
+    x1=watched("number", lambda x2: x2), x2=None,
+)
+declare(
+    "forms.optional(x: array, low: array? = None, high: array? = None)",
+    lambda x, low=None, high=None: x + (0 if low is None else low) - (0 if high is None else high), "general",
+    vjp={
+        "x": watched("x", lambda g, low, high, low_like: g), "low": watched("low", lambda g: g),
+        "high": watched("high", lambda g: -g),
+    },
+)
+declare(
+    "forms.joined(arrays: array*, /, scale=1.0)", lambda arrays, scale=1.0: scale * sum(arrays), "linear",
+    arrays=watched("joined", lambda g, arrays_like, scale: (scale * g,) * len(arrays_like)),
+)
+declare(
+    "forms.squares(arrays: array*, /)", lambda arrays: sum(a * a for a in arrays), "general",
+    vjp={"arrays": lambda g, arrays: tuple(2 * g * a for a in arrays)},
+)
 
 
-# what the engine is given
-declare("forms.names(x: array, /, n=3)", lambda x, n=3: n * x, "general", vjp={"x": noting("names", lambda g: 3 * g)})
-declare("forms.static(x: array, axis: axis = 0, pair=(1, 2))", lambda x, axis=0, pair=(1, 2): x * pair[0], "linear",
-        x=lambda g, axis, pair: note("static", axis, pair) or g * pair[0])
-declare("forms.scalar(x1: array, x2: array, /)", product, "elementwise",
-        x1=lambda x2: note("scalar", x2) or x2, x2=lambda x1: note("scalar", x1) or x1)
-declare("forms.number(x1: array, x2: array, /)", product, "elementwise", scalars=True,
-        x1=lambda x2: note("number", x2) or x2, x2=lambda x1: note("number", x1) or x1)
-declare("forms.optional(x: array, low: array? = None, high: array? = None)",
-        lambda x, low=None, high=None: x + (0 if low is None else low) - (0 if high is None else high),
-        "general", vjp={
-            "x": lambda g, low, high, low_like: note("optional", low, high, low_like) or g,
-            "low": lambda g: note("low") or g, "high": lambda g: note("high") or -g})
-declare("forms.joined(arrays: array*, /, scale=1.0)", lambda arrays, scale=1.0: scale * sum(arrays), "linear",
-        arrays=lambda g, arrays_like, scale: note("joined", arrays_like) or tuple(scale * g for _ in arrays_like))
-declare("forms.saved(arrays: array*, /)", lambda arrays: sum(a * a for a in arrays), "general",
-        vjp={"arrays": lambda g, arrays: tuple(2 * g * a for a in arrays)})
-declare("forms.pair(x: array, /)", lambda x: (x + 0, x * x), "general",
-        vjp={"x": lambda g, x: note("pair", g) or (0 if g[0] is None else g[0]) + (0 if g[1] is None else 2 * x * g[1])})
-declare("forms.one(x: array, /)", lambda x: (2 * x,), "linear", x=lambda g: note("one", g) or 2 * g[0])
-declare("forms.counted(x: array, /)", lambda x, xp: (x * 3, xp.astype(x, xp.int64)), "general",
-        vjp={"x": lambda g, out: note("counted", g, out) or 3 * g[0]})
-declare("forms.needs(x1: array, x2: array, x3: array, /)", lambda x1, x2, x3: x1 * x2 * x3, "general",
-        vjp=lambda g, x1, x2, x3, needs: note("needs", needs) or (g * x2 * x3, g * x1 * x3, g * x1 * x2))
+def pair_vjp(g, x):
+    first, second = g
+    return (0 if first is None else first) + (0 if second is None else 2 * x * second)
+
+
+declare("forms.pair(x: array, /)", lambda x: (x + 0, x * x), "general", vjp={"x": watched("pair", pair_vjp)})
+declare("forms.one(x: array, /)", lambda x: (2 * x,), "linear", x=watched("one", lambda g: 2 * g[0]))
+declare(
+    "forms.counted(x: array, /)", lambda x, xp: (x * 3, xp.astype(x, xp.int64)), "general",
+    vjp={"x": watched("counted", lambda g, out: 3 * g[0])},
+)
+declare(
+    "forms.needs(x1: array, x2: array, x3: array, /)", lambda x1, x2, x3: x1 * x2 * x3, "general",
+    vjp=watched("needs", lambda needs, g, x1, x2, x3: (g * x2 * x3, g * x1 * x3, g * x1 * x2)),
+)
 declare("forms.lacking(x1: array, x2: array, /)", product, "general", vjp=lambda g, x2: (g * x2, None))
-declare("forms.read(x: array, key: key)", lambda x, key: x[key], "linear", x=lambda g, key, x_like: scatter(x_like, key, g))
-declare("forms.tied(x1: array, x2: array, x3: array, /)", lambda x1, x2, x3, xp: xp.maximum(xp.maximum(x1, x2), x3), "select",
-        x1=lambda x1, out: x1 == out, x2=lambda x2, out: x2 == out, x3=lambda x3, out: x3 == out)
-declare("forms.constant(x1: array, x2: array, x3: array, /)", lambda x1, x2, x3: 2 * x1 - x2 + 0 * x3, "elementwise",
-        x1=2, x2=-1, x3=None)
+
+# Families.
+
+declare(
+    "forms.read(x: array, key: key)", lambda x, key: x[key], "linear", x=lambda g, key, x_like: scatter(x_like, key, g)
+)
+declare(
+    "forms.tied(x1: array, x2: array, x3: array, /)", lambda x1, x2, x3, xp: xp.maximum(x1, xp.maximum(x2, x3)),
+    "select", x1=lambda x1, out: x1 == out, x2=lambda x2, out: x2 == out, x3=lambda x3, out: x3 == out,
+)
+declare(
+    "forms.constant(x1: array, x2: array, x3: array, /)", lambda x1, x2, x3: 2 * x1 - x2 + 0 * x3, "elementwise",
+    x1=2, x2=-1, x3=None,
+)
 declare("forms.complex(x: array, /)", lambda x: x * (1 + 2j), "elementwise", x=1 + 2j)
 declare("forms.untracked(x: array, /)", lambda x: x, "not_differentiable")
 
-# what the engine refuses
+# What the engine refuses.
+
 for name, formula in {
     "short": lambda g, xp: xp.reshape(g, (-1,))[:1], "wide": lambda g, xp: xp.stack([g, g]), "text": lambda g: "g",
     "python": lambda g: 1.0, "tuple": lambda g: (g,), "raises": lambda g: 1 / 0,
 }.items():
     declare(f"forms.{name}(x: array, /)", lambda x: x * 1, "linear", x=formula)
 declare("forms.few(x1: array, x2: array, /)", product, "general", vjp=lambda g: (g,))
-declare("forms.many(arrays: array*, /)", lambda arrays: sum(arrays), "linear", arrays=lambda g: (g, g, g))
 declare("forms.alone(x1: array, x2: array, /)", product, "general", vjp=lambda g: g)
+declare("forms.many(arrays: array*, /)", lambda arrays: sum(arrays), "linear", arrays=lambda g: (g, g, g))
 FORMS.install(ORIGIN)
 
 
@@ -212,15 +246,15 @@ def gradients(result, inputs, g=None, **options):
     return agrad.autograd.grad(result, inputs, g, allow_unused=True, **options)
 
 
-# ------------------------------------------------------------------------------------------------ what a formula is given
+# ---------------------------------------------------------------------------------------------- what a formula is given
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
 def test_a_formula_gets_what_it_names_in_the_world_it_runs_in(backend, create_graph):
     x = leaf([1.0, 2.0])
     (found,) = gradients(op("names")(x, 4), x, create_graph=create_graph)
-    assert found.tolist() == [3.0, 3.0]
-    ((g, saved, out, n, like, xp),) = RAW["names"]
+    assert found.tolist() == [4.0, 4.0]
+    ((g, n, saved, out, like, xp),) = SEEN["names"]
     adapter = backends.find(backend)
     kind = agrad.Tensor if create_graph else type(x.array)
     assert {type(value) for value in (g, saved, out)} == {kind}
@@ -237,7 +271,7 @@ def test_a_formula_gets_the_defaults_of_static_parameters():
     x = leaf([1.0])
     gradients(op("static")(x), x)
     gradients(op("static")(x, pair=[3, 4], axis=-1), x)
-    assert RAW["static"] == [(0, (1, 2)), (-1, (3, 4))]
+    assert [statics for _, *statics in SEEN["static"]] == [[0, (1, 2)], [-1, (3, 4)]]
 
 
 def test_a_list_that_is_changed_after_the_call_reaches_no_formula():
@@ -254,7 +288,7 @@ def test_a_python_scalar_reaches_a_formula_as_an_array_of_the_results_dtype(back
     x = leaf([1.0, 2.0], dtype=dtype)
     y = op("scalar")(3, x) if first else op("scalar")(x, 3)
     (found,) = gradients(y, x, create_graph=create_graph)
-    ((scalar,),) = RAW["scalar"]
+    ((scalar,),) = SEEN["scalar"]
     tensor = scalar if create_graph else agrad.asarray(scalar)
     assert isinstance(scalar, agrad.Tensor) is create_graph
     assert (tensor.shape, tensor.dtype, tensor.item()) == ((), x.dtype, 3)
@@ -266,26 +300,26 @@ def test_a_python_scalar_reaches_a_formula_as_an_array_of_the_results_dtype(back
 def test_a_python_scalar_reaches_a_formula_as_it_is_where_that_is_asked(backend, scalar, create_graph):
     x = leaf([1.0, 2.0])
     gradients(op("number")(x, scalar), x, create_graph=create_graph)
-    ((seen,),) = RAW["number"]
+    ((seen,),) = SEEN["number"]
     assert (type(seen), seen) == (type(scalar), scalar)
 
 
 def test_a_numpy_scalar_is_an_array_and_never_a_number():
     x = leaf([1.0, 2.0])
     gradients(op("number")(x, np.float64(3.0)), x)
-    ((seen,),) = RAW["number"]
+    ((seen,),) = SEEN["number"]
     assert type(seen) is not float
 
 
 def test_an_optional_array_that_is_missing_is_none_and_its_rule_is_not_called(backend):
     x, low, high = leaf([1.0, 2.0]), leaf([0.5, 0.5]), leaf(3.0)
     assert gradients(op("optional")(x), x)[0].tolist() == [1.0, 1.0]
-    ((seen_low, seen_high, like),) = RAW.pop("optional")
+    ((_, seen_low, seen_high, like),) = SEEN.pop("x")
     assert seen_low is seen_high is like is None
-    assert not RAW
+    assert not SEEN
     found = gradients(op("optional")(x, high=high), (x, high))
     assert [g.tolist() for g in found] == [[1.0, 1.0], -2.0]
-    assert ("low" in RAW, "high" in RAW) == (False, True)
+    assert ("low" in SEEN, "high" in SEEN) == (False, True)
     found = gradients(op("optional")(x, low, high), (low, high))
     assert [g.tolist() for g in found] == [[1.0, 1.0], -2.0]
 
@@ -295,16 +329,16 @@ def test_a_variadic_parameter_is_a_tuple_and_so_are_its_likes(backend, create_gr
     parts = [leaf([[1.0, 2.0]]), leaf([1.0, 2.0]), leaf(3.0)]
     found = gradients(op("joined")(parts, scale=2.0), parts, create_graph=create_graph)
     assert [g.tolist() for g in found] == [[[2.0, 2.0]], [2.0, 2.0], 4.0]
-    ((likes,),) = RAW["joined"]
+    ((_, likes, _),) = SEEN["joined"]
     assert type(likes) is tuple
     assert [like.shape for like in likes] == [(1, 2), (2,), ()]
-    found = gradients(op("saved")(parts), parts, create_graph=create_graph)
+    found = gradients(op("squares")(parts), parts, create_graph=create_graph)
     assert [g.tolist() for g in found] == [[[2.0, 4.0]], [2.0, 4.0], 12.0]
 
 
 def test_a_variadic_parameter_may_hold_constants_and_numbers(backend):
     x = leaf([1.0, 2.0])
-    (found,) = gradients(op("saved")([agrad.ones(2), x, 2.0]), x)
+    (found,) = gradients(op("squares")([agrad.ones(2), x, 2.0]), x)
     assert found.tolist() == [2.0, 4.0]
 
 
@@ -312,12 +346,12 @@ def test_a_variadic_parameter_may_hold_constants_and_numbers(backend):
 def test_cotangents_of_several_results_are_a_tuple_with_none_for_the_unused(backend, create_graph):
     x = leaf([1.0, 2.0])
     for used, expected in (((0,), [1.0, 1.0]), ((1,), [2.0, 4.0]), ((0, 1), [3.0, 5.0])):
-        RAW.clear()
+        SEEN.clear()
         results = op("pair")(x)
         assert type(results) is tuple
         (found,) = agrad.autograd.grad(sum(results[i].sum() for i in used), x, create_graph=create_graph)
         assert found.tolist() == expected
-        ((g,),) = RAW["pair"]
+        ((g, _),) = SEEN["pair"]
         assert [part is not None for part in g] == [0 in used, 1 in used]
 
 
@@ -325,7 +359,7 @@ def test_a_single_result_in_a_tuple_has_a_tuple_of_one_cotangent(backend):
     x = leaf([1.0, 2.0])
     (y,) = op("one")(x)
     assert gradients(y, x)[0].tolist() == [2.0, 2.0]
-    ((g,),) = RAW["one"]
+    ((g,),) = SEEN["one"]
     assert type(g) is tuple
     assert len(g) == 1
 
@@ -335,7 +369,7 @@ def test_an_integer_result_carries_no_gradient_and_out_holds_it(backend):
     values, counts = op("counted")(x)
     assert (values.requires_grad, counts.requires_grad) == (True, False)
     assert gradients(values, x)[0].tolist() == [3.0, 3.0]
-    ((g, out),) = RAW["counted"]
+    ((g, out),) = SEEN["counted"]
     assert (len(g), g[1], len(out)) == (2, None, 2)
 
 
@@ -343,14 +377,16 @@ def test_an_integer_result_carries_no_gradient_and_out_holds_it(backend):
 def test_a_joint_formula_is_told_which_gradients_are_needed(backend, wanted):
     inputs = [agrad.tensor([2.0 + i, 3.0], requires_grad=w) for i, w in enumerate(wanted)]
     found = gradients(op("needs")(*inputs), [x for x in inputs if x.requires_grad])
-    assert RAW["needs"] == [(wanted,)]
+    ((needs, *_),) = SEEN["needs"]
+    assert needs == wanted
     assert [g.tolist()[0] for g in found] == [g for g, w in zip((12.0, 8.0, 6.0), wanted, strict=True) if w]
 
 
 def test_a_joint_formula_is_told_what_a_walk_to_some_inputs_needs(backend):
     inputs = [leaf([2.0]), leaf([3.0]), leaf([4.0])]
     gradients(op("needs")(*inputs), inputs[2])
-    assert RAW["needs"] == [((False, False, True),)]
+    ((needs, *_),) = SEEN["needs"]
+    assert needs == (False, False, True)
 
 
 def test_none_from_a_joint_formula_is_no_gradient(backend):
@@ -359,7 +395,7 @@ def test_none_from_a_joint_formula_is_no_gradient(backend):
     assert (found[0].tolist(), found[1]) == ([3.0], None)
 
 
-# ------------------------------------------------------------------------------------------------------------- families
+# ------------------------------------------------------------------------------------------------------------ families
 
 
 def test_constant_partials_are_numbers_and_none_is_no_path(backend):
@@ -392,12 +428,13 @@ def test_scattered_gradients_add_up_at_repeated_positions(backend, create_graph)
     x = leaf([1.0, 2.0, 3.0])
     places = agrad.tensor([2, 0, 2])
     y = op("read")(x, places) * agrad.tensor([1.0, 10.0, 100.0])
-    (found,) = gradients(y.sum() + op("read")(x, 1) + op("read")(x, slice(0, 2)).sum(), x, create_graph=create_graph)
+    y = y.sum() + op("read")(x, 1) + op("read")(x, slice(0, 2)).sum()
+    (found,) = gradients(y, x, create_graph=create_graph)
     assert found.tolist() == [11.0, 2.0, 101.0]
     assert found.requires_grad is False     # nothing in it depends on a tracked tensor
 
 
-# ------------------------------------------------------------------------------------- what the engine makes of the result
+# ----------------------------------------------------------------------------------- what becomes of a formula's result
 
 
 def test_broadcast_axes_are_summed_and_dtypes_cast(backend):
@@ -446,7 +483,7 @@ def test_an_exception_of_a_formula_comes_through_and_the_traceback_names_it(back
     assert gradients(op("names")(x), x)[0].tolist() == [3.0]
 
 
-# ------------------------------------------------------------------------------------------------------------- overrides
+# ----------------------------------------------------------------------------------------------------------- overrides
 
 METADATA = "Metadata-Version: 2.1\nName: agrad-calm\nVersion: 3.0\n"
 ENTRY_POINTS = "[agrad.plugins]\nelementwise = agrad_calm:rules\n"

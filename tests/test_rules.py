@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, is_installed
+from array_libraries import BACKENDS, is_installed
 
 import agrad
 from agrad import backends, rules, standard

@@ -1,13 +1,13 @@
-"""The tools for tests: `assert_close` against torch's own, and the generic checker against rules that are wrong on purpose."""
+"""The tools for tests: `assert_close` against torch's own, the checker against rules that are wrong on purpose."""
 
 import re
 
 import numpy as np
 import pytest
-from conftest import is_installed
+from array_libraries import is_installed
 
 import agrad
-from agrad import rules
+from agrad import loading, rules
 from agrad.rules import RuleSet, case, ints, point, scatter
 from agrad.testing import assert_close, check_plugin, check_rule, draw
 
@@ -68,9 +68,12 @@ def outcome(compare, actual, expected, options):
 def test_assert_close_does_what_torchs_does(name):
     import torch
 
-    theirs = outcome(torch.testing.assert_close, *COMPARISONS[name](lambda data: torch.tensor(data, dtype=doubled(data))))
+    def their_tensor(data):
+        return torch.tensor(data, dtype=doubled(data))
+
+    theirs = outcome(torch.testing.assert_close, *COMPARISONS[name](their_tensor))
     ours = outcome(assert_close, *COMPARISONS[name](agrad.tensor))
-    if theirs is None or theirs[0] is TypeError:    # their words for inputs that cannot be compared are about themselves
+    if theirs is None or theirs[0] is TypeError:    # what cannot be compared is said in other words
         assert (theirs and theirs[0]) == (ours and ours[0])
         return
     expected = re.sub(r"torch\.Size\(\[(.*?),?\]\)", r"(\1,)", theirs[1]).replace("torch.", "agrad.")
@@ -150,15 +153,20 @@ def test_a_case_that_does_not_fit_its_op_is_refused():
         drawn("sum", case((3,), axes=1))
 
 
-# ------------------------------------------------------------------------------ the checker sees what is wrong with a rule
+# ----------------------------------------------------------------------- the checker sees what is wrong with a rule
 
 WRONG = RuleSet("wrong")
+VECTOR = [case((3,))]
 
 
-def wrong(line, kernel, family, **fields):
+def wrong(name, kernel, family, parameters="x: array, /", samples=VECTOR, **fields):
     """Declare an op with a wrong rule."""
-    WRONG.op(line).kernel("*", kernel)
-    getattr(WRONG, family)(line.partition("(")[0], **fields)
+    WRONG.op(f"wrong.{name}({parameters})").kernel("*", kernel)
+    getattr(WRONG, family)(f"wrong.{name}", samples=samples, **fields)
+
+
+def square(x):
+    return x * x
 
 
 def in_place(g, x):
@@ -166,42 +174,43 @@ def in_place(g, x):
     return g
 
 
-def square(x):
-    return x * x
+def off_where_large(x, xp):
+    return 2 * x + xp.where(x > 1.8, 0.001, 0.0)
 
 
-VECTOR = [case((3,))]
-wrong("wrong.sign(x: array, /)", square, "elementwise", x=lambda x: -2 * x, samples=VECTOR)
-wrong("wrong.element(x: array, /)", square, "elementwise", x=lambda x, xp: 2 * x + xp.where(x > 1.8, 0.001, 0.0),
-      samples=[case((2, 50))])
-wrong("wrong.conj(x: array, /)", square, "general", vjp={"x": lambda g, x: g * 2 * x}, samples=VECTOR)
-wrong("wrong.holomorphic(x: array, /)", lambda x, xp: xp.conj(x), "elementwise", x=1, samples=VECTOR)
-wrong("wrong.second(x: array, /)", lambda x, xp: xp.exp(x), "general", vjp={"x": lambda g, out, xp: g * xp.exp(xp.log(out) * 1) if
-      not isinstance(g, agrad.Tensor) else g * out.detach()}, samples=VECTOR)
-wrong("wrong.worlds(x: array, /)", square, "general",
-      vjp={"x": lambda g, x: 3 * g * x if isinstance(g, agrad.Tensor) else 2 * g * x}, samples=VECTOR)
-wrong("wrong.flat(x: array, /)", square, "flat", samples=VECTOR)
-wrong("wrong.none(x1: array, x2: array, /)", lambda x1, x2: x1 * x2, "elementwise", x1=lambda x2: x2, x2=None,
-      samples=[case((3,), (3,))])
-wrong("wrong.untracked(x: array, /)", square, "elementwise", x=None, samples=VECTOR)
-wrong("wrong.writes(x: array, /)", lambda x: x + 0, "general", vjp={"x": in_place}, samples=VECTOR)
-wrong("wrong.point(x: array, /)", lambda x, xp: xp.abs(x), "general", vjp={"x": lambda g, x, xp: g * xp.sign(x)},
-      samples=[case((3,))], domain=(0.5, 2.0), special=[point((0.0,), (1.0,))])
-wrong("wrong.single(x: array, /)", lambda x, xp: x + 1e-3 * xp.sign(x) * 0, "elementwise",
-      x=lambda x, xp: 1.0 + (0.01 if x.dtype == xp.float32 else 0.0), samples=VECTOR)
-wrong("wrong.kernel(x: array, /)", lambda x: 8 * x if x.dtype.itemsize == 8 else 4 * x, "linear", x=lambda g: 8 * g,
-      samples=VECTOR)
-wrong("wrong.needs(x1: array, x2: array, /)", lambda x1, x2: x1 * x2, "general",
-      vjp=lambda g, x1, x2, needs: (g * x2, g * x1 if needs[0] else g * 0 * x1), samples=[case((3,), (3,))])
-wrong("wrong.parts(x: array, /)", lambda x: (x * 2, x * 3), "general",
-      vjp={"x": lambda g: 2 * (g[0] if g[1] is None else g[1]) if g[0] is None or g[1] is None else 2 * g[0] + 3 * g[1]},
-      samples=VECTOR)
-wrong("wrong.twice(x: array, /, key: key)", lambda x, key: x[key], "linear",
-      x=lambda g, key, x_like, xp: xp.setitem(x_like.zeros(), key, g), samples=[case((3,), ints((6,), 0, 3))])
-wrong("wrong.bare(x: array, n)", lambda x, n: x * n, "linear", x=lambda g, n: g * n)
-wrong("wrong.right(x: array, /, key: key)", lambda x, key: x[key], "linear",
-      x=lambda g, key, x_like: scatter(x_like, key, g), samples=[case((3,), ints((6,), 0, 3))])
-wrong("wrong.unsure(x: array, /)", square, "elementwise", x=lambda x: 2 * x, samples=VECTOR, second=False, note="only a table")
+def detached(g, out):
+    return g * (out.detach() if isinstance(g, agrad.Tensor) else out)
+
+
+def mixed_up(g):
+    return 2 * (g[0] if g[1] is None else g[1]) if g[0] is None or g[1] is None else 2 * g[0] + 3 * g[1]
+
+
+TWO, READ = "x1: array, x2: array, /", "x: array, /, key: key"
+PAIR, REPEATED = [case((3,), (3,))], [case((3,), ints((6,), 0, 3))]
+
+wrong("sign", square, "elementwise", x=lambda x: -2 * x)
+wrong("element", square, "elementwise", x=off_where_large, samples=[case((2, 50))])
+wrong("conj", square, "general", vjp={"x": lambda g, x: g * 2 * x})
+wrong("holomorphic", lambda x, xp: xp.conj(x), "elementwise", x=1)
+wrong("second", lambda x, xp: xp.exp(x), "general", vjp={"x": detached})
+wrong("worlds", square, "general", vjp={"x": lambda g, x: (3 if isinstance(g, agrad.Tensor) else 2) * g * x})
+wrong("flat", square, "flat")
+wrong("none", lambda x1, x2: x1 * x2, "elementwise", TWO, PAIR, x1=lambda x2: x2, x2=None)
+wrong("untracked", square, "elementwise", x=None)
+wrong("writes", lambda x: x + 0, "general", vjp={"x": in_place})
+wrong("point", lambda x, xp: xp.abs(x), "general", vjp={"x": lambda g, x, xp: g * xp.sign(x)},
+      special=[point((0.0,), (1.0,))])
+wrong("single", lambda x: x * 1, "elementwise", x=lambda x, xp: 1.01 if x.dtype == xp.float32 else 1.0)
+wrong("kernel", lambda x, xp: 4 * x if x.dtype == xp.float32 else 8 * x, "linear", x=lambda g: 8 * g)
+wrong("needs", lambda x1, x2: x1 * x2, "general", TWO, PAIR,
+      vjp=lambda g, x1, x2, needs: (g * x2, g * x1 if needs[0] else g * 0 * x1))
+wrong("parts", lambda x: (x * 2, x * 3), "general", vjp={"x": mixed_up})
+wrong("twice", lambda x, key: x[key], "linear", READ, REPEATED,
+      x=lambda g, key, x_like, xp: xp.setitem(x_like.zeros(), key, g))
+wrong("bare", lambda x, n: x * n, "linear", "x: array, n", None, x=lambda g, n: g * n)
+wrong("right", lambda x, key: x[key], "linear", READ, REPEATED, x=lambda g, key, x_like: scatter(x_like, key, g))
+wrong("unsure", square, "elementwise", x=lambda x: 2 * x, second=False, note="only a table")
 WRONG.install("wrong (tests 1.0)")
 
 SEEN = {  # op -> (dtype, what the checker says)
@@ -275,6 +284,17 @@ def test_a_plugin_is_checked_whole_and_must_be_there():
     ]
     with pytest.raises(LookupError, match="'nobody'"):
         check_plugin("nobody")
+
+
+def test_a_plugin_whose_samples_no_backend_takes_is_not_checked_in_silence(monkeypatch, capsys):
+    broken = RuleSet("broken")
+    broken.op("broken.half(x: array, /)").kernel("*", lambda x: x / nothing)     # noqa: F821  the mistake
+    broken.linear("broken.half", x=lambda g: g / 2, samples=VECTOR)
+    broken.install("broken (tests 1.0)")
+    monkeypatch.setitem(loading.owners, "broken", broken)
+    with pytest.raises(AssertionError, match=r"no backend took any sample of broken\.half:\nbroken\.half on numpy"):
+        check_plugin("broken", backends=["numpy"])
+    assert "not taken by numpy: case((3,)): NameError: name 'nothing' is not defined" in capsys.readouterr().out
 
 
 def test_an_op_without_a_rule_is_refused():

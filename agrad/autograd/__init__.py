@@ -60,11 +60,11 @@ def backward(
     if grad_variables is not None:
         warnings.warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2)
         grad_tensors = grad_variables
-    roots = as_tensors(tensors, "tensors")
-    inputs = None if inputs is None else as_inputs(inputs, "backward")
+    roots = _as_tensors(tensors, "tensors")
+    inputs = None if inputs is None else _as_inputs(inputs, "backward")
     if not roots:
         return
-    grads = cotangents(roots, grad_tensors)
+    grads = _cotangents(roots, grad_tensors)
     for t in inputs or ():
         t.retain_grad()
     if create_graph and not _warned:
@@ -145,12 +145,12 @@ def grad(
             is_grads_batched, materialize_grads,
         )
         return dict(zip(inputs, results, strict=True))
-    roots = as_tensors(outputs, "outputs")
-    leaves = as_inputs(inputs, "grad")
+    roots = _as_tensors(outputs, "outputs")
+    leaves = _as_inputs(inputs, "grad")
     retain = create_graph if retain_graph is None else retain_graph
     if is_grads_batched:
-        return batched_grad(roots, leaves, grad_outputs, retain, create_graph, allow_unused, materialize_grads)
-    found = engine.run_backward(roots, cotangents(roots, grad_outputs), retain, create_graph, leaves, False)
+        return _batched_grad(roots, leaves, grad_outputs, retain, create_graph, allow_unused, materialize_grads)
+    found = engine.run_backward(roots, _cotangents(roots, grad_outputs), retain, create_graph, leaves, False)
     for i, (t, g) in enumerate(zip(leaves, found, strict=True)):
         if g is None and materialize_grads:
             found[i] = engine.zeros_like(t)
@@ -162,7 +162,7 @@ def grad(
     return tuple(found)
 
 
-def batched_grad(
+def _batched_grad(
     roots: tuple[Tensor, ...],
     leaves: tuple[Tensor, ...],
     grad_outputs: Any,
@@ -172,7 +172,7 @@ def batched_grad(
     materialize_grads: bool,
 ) -> tuple[Any, ...]:
     """One walk per row of the cotangents, stacked."""
-    batches = as_tensors(grad_outputs, "grad_outputs")
+    batches = _as_tensors(grad_outputs, "grad_outputs")
     n = batches[0].shape[0]
     rows = [
         grad(
@@ -185,7 +185,7 @@ def batched_grad(
     return tuple(None if column[0] is None else stack(list(column)) for column in zip(*rows, strict=True))
 
 
-def as_tensors(value: Any, what: str) -> tuple[Tensor, ...]:
+def _as_tensors(value: Any, what: str) -> tuple[Tensor, ...]:
     """One Tensor or a sequence of them, as a tuple."""
     found = (value,) if isinstance(value, Tensor) else tuple(value) if isinstance(value, Sequence) else None
     if found is None or not all(isinstance(t, Tensor) for t in found):
@@ -194,7 +194,7 @@ def as_tensors(value: Any, what: str) -> tuple[Tensor, ...]:
     return found
 
 
-def as_inputs(value: Any, caller: str) -> tuple[Tensor, ...]:
+def _as_inputs(value: Any, caller: str) -> tuple[Tensor, ...]:
     """The inputs of a walk: tensors that require grad."""
     found = (value,) if isinstance(value, Tensor) else tuple(value) if isinstance(value, Sequence) else (value,)
     if not found:
@@ -211,17 +211,17 @@ def as_inputs(value: Any, caller: str) -> tuple[Tensor, ...]:
     return found
 
 
-def cotangents(roots: tuple[Tensor, ...], given: Any) -> tuple[Tensor, ...]:
+def _cotangents(roots: tuple[Tensor, ...], given: Any) -> tuple[Tensor, ...]:
     """A checked cotangent for every root."""
     grads = tuple(given) if isinstance(given, Sequence) else (given,)
     if given is None:
         grads *= len(roots)
     if len(grads) != len(roots):
         raise RuntimeError(f"got {len(roots)} tensors and {len(grads)} gradients")
-    return tuple(cotangent(i, root, g) for i, (root, g) in enumerate(zip(roots, grads, strict=True)))
+    return tuple(_cotangent(i, root, g) for i, (root, g) in enumerate(zip(roots, grads, strict=True)))
 
 
-def cotangent(i: int, root: Tensor, g: Any) -> Tensor:
+def _cotangent(i: int, root: Tensor, g: Any) -> Tensor:
     """The cotangent of one root: as given, cast to the root's dtype; ones for a real root with one element."""
     if g is not None and not isinstance(g, Tensor):
         raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
@@ -240,8 +240,8 @@ def cotangent(i: int, root: Tensor, g: Any) -> Tensor:
         )
     if g.shape != root.shape:
         raise RuntimeError(
-            f"Mismatch in shape: grad_output[{i}] has a shape of {shape_text(g)} "
-            f"and output[{i}] has a shape of {shape_text(root)}."
+            f"Mismatch in shape: grad_output[{i}] has a shape of {_shape_text(g)} "
+            f"and output[{i}] has a shape of {_shape_text(root)}."
         )
     if g.dtype == root.dtype:
         return g
@@ -253,7 +253,7 @@ def cotangent(i: int, root: Tensor, g: Any) -> Tensor:
     return engine.find_op("astype").function(g, root.dtype)     # type: ignore[no-any-return]
 
 
-def shape_text(t: Tensor) -> str:
+def _shape_text(t: Tensor) -> str:
     return f"agrad.Size({list(t.shape)})"
 
 

@@ -12,9 +12,9 @@ from typing import Any, Self, TypeVar
 
 from agrad.cython_core import engine
 
-__all__ = ["enable_grad", "inference_mode", "no_grad", "set_grad_enabled"]
+__all__ = ["ModeContext", "enable_grad", "inference_mode", "no_grad", "set_grad_enabled"]
 
-F = TypeVar("F", bound=Callable[..., Any])
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class ModeContext:
@@ -33,7 +33,7 @@ class ModeContext:
     def __exit__(self, *_: object) -> None:
         engine.set_mode(self._before.pop())
 
-    def __call__(self, function: F) -> F:
+    def __call__(self, function: _F) -> _F:
         """Use as a decorator: each call, or each step of a generator, runs in the mode."""
         if inspect.isclass(function):
             warnings.warn(
@@ -94,7 +94,7 @@ class no_grad(ModeContext):
     False
     """
 
-    def __new__(cls, function: F | None = None) -> Any:
+    def __new__(cls, function: _F | None = None) -> Any:
         return super().__new__(cls) if function is None else cls()(function)
 
     def __init__(self, function: None = None) -> None:
@@ -112,7 +112,7 @@ class enable_grad(ModeContext):
     True
     """
 
-    def __new__(cls, function: F | None = None) -> Any:
+    def __new__(cls, function: _F | None = None) -> Any:
         return super().__new__(cls) if function is None else cls()(function)
 
     def __init__(self, function: None = None) -> None:
@@ -152,7 +152,7 @@ class set_grad_enabled(ModeContext):
         self._at_once = None
         return self
 
-    def __call__(self, function: F) -> F:
+    def __call__(self, function: _F) -> _F:
         if self._at_once is not None:       # used as a decorator: the definition itself switches nothing
             engine.set_mode(self._at_once)
             self._at_once = None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agrad import backends, dtypes, rules
+from agrad import backends, dtypes, loading, rules
 from agrad.cython_core import engine
 from agrad.testing.checks import CHECKS, CHECKS_OF_UNTRACKED, DOUBLE, Check, gradient_is_declared
 from agrad.testing.draw import ARRAY_KINDS, case_of_point, samples_of
@@ -116,7 +116,8 @@ def check_rule(name: str, backend: str = "numpy", dtype: str = "float64", case: 
                 run(gradient_is_declared(special), s, report, failures)
     if failures:
         shown = "\n\n".join(failures[:SHOWN])
-        raise AssertionError(f"{rule_of(op)!r} fails {count(len(failures), 'check')} on {backend} in {dtype}:\n\n{shown}")
+        wrong = f"{rule_of(op)!r} fails {count(len(failures), 'check')} on {backend} in {dtype}"
+        raise AssertionError(f"{wrong}:\n\n{shown}")
     return report
 
 
@@ -134,39 +135,54 @@ def check_plugin(name: str, backends: Sequence[str] | None = None, dtypes: Seque
     Returns
     -------
     list of Report
-        One per rule, backend and dtype.
+        One per rule, backend and dtype. Those with calls that a backend did not take are printed too.
 
     Raises
     ------
     AssertionError
-        If a rule is wrong or has no samples.
+        If a rule is wrong or has no samples, or no backend takes any of them.
     LookupError
         If there is no such plugin.
 
     Examples
     --------
     >>> from agrad.testing import check_plugin
-    >>> for report in check_plugin("sorting", backends=["numpy"], dtypes=["float64"]):
-    ...     print(report)
-    argsort on numpy in float64: 5 cases, 20 checks
+    >>> reports = check_plugin("sorting", backends=["numpy"], dtypes=["float64"])
+    >>> print(*reports, sep="\\n")
+    argsort on numpy in float64: 7 cases, 28 checks
     sort on numpy in float64: 7 cases, 84 checks
     """
     reports, failures = [], []
-    for op, backend, dtype in product(names_of_plugin(name), installed() if backends is None else backends, dtypes):
-        try:
-            reports.append(check_rule(op, backend, dtype))
-        except AssertionError as error:
-            failures.append(str(error))
+    for op in names_of_plugin(name):
+        mine, wrong = check_everywhere(op, installed() if backends is None else backends, dtypes)
+        reports += mine
+        failures += wrong
+        if not wrong and not any(report.cases for report in mine):
+            failures.append("\n".join([f"no backend took any sample of {op}:", *map(str, mine)]))
+    for report in reports:
+        if report.refused:
+            print(report)
     if failures:
         raise AssertionError("\n\n".join(failures))
     return reports
 
 
+def check_everywhere(op: str, names: Sequence[str], dtypes: Sequence[str]) -> tuple[list[Report], list[str]]:
+    """The reports on one op, and what failed."""
+    reports, failures = [], []
+    for backend, dtype in product(names, dtypes):
+        try:
+            reports.append(check_rule(op, backend, dtype))
+        except AssertionError as error:
+            failures.append(str(error))
+    return reports, failures
+
+
 def names_of_plugin(name: str) -> list[str]:
     """The ops of a plugin that take arrays."""
-    owner = rules.load_owner(name)
+    owner = loading.load_owner(name)
     if owner is None:
-        raise LookupError(f"no installed distribution has an entry point {name!r} in the group {rules.GROUP!r}")
+        raise LookupError(f"no installed distribution has an entry point {name!r} in the group {loading.GROUP!r}")
     return sorted(op for op in owner.records if takes_arrays(op))
 
 
@@ -180,7 +196,7 @@ def record_of(op: Any) -> Any:
 def rule_of(op: Any) -> Any:
     """The rule that acts here."""
     sets: Any = engine.get_mode().overrides or ()
-    return rules.find_override(op, sets)
+    return loading.find_override(op, sets)
 
 
 def takes_arrays(name: str) -> bool:

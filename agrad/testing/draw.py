@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from agrad import standard
-from agrad.rules import Case, Point, Sample
+from agrad.records import Case, Point, Sample
 
 Function = Callable[[Any], Any]
 ARRAY_KINDS = ("array", "array?", "array*")

@@ -1,0 +1,142 @@
+"""Compiling formulas: from the functions that a record holds to what the engine calls.
+
+A formula's parameters are read once, by name; what a name means is specified in `agrad.rules`. Must know no backend and
+no single rule.
+"""
+
+from collections.abc import Callable
+from inspect import Parameter as PythonParameter
+from inspect import signature as python_signature
+from typing import Any
+
+from agrad import standard
+from agrad.cython_core.engine import Formula
+from agrad.records import Record, RuleError
+from agrad.standard import ARRAY_KINDS
+
+RESERVED = ("g", "t", "out", "xp", "needs")
+
+
+def compile_record(
+    record: Record, signature: standard.Signature, origin: str
+) -> tuple[tuple[Formula | None, ...], Formula | None]:
+    """The engine's formulas for a record: one per array parameter, or one for all."""
+    arrays = [p for p in signature.parameters if p.kind in ARRAY_KINDS]
+    where = f"{origin}: {record.name}.vjp"
+    if record.jvp is not None:
+        check_forward(record.jvp, signature, f"{origin}: {record.name}.jvp")
+    if record.family == "not_differentiable":
+        return (None,) * len(arrays), None
+    if record.family == "flat":
+        return tuple(zeros_formula(record.name, p.name, signature) for p in arrays), None
+    if record.joint is not None:
+        return (None,) * len(arrays), compile_formula(record.joint, signature, where)
+    if record.family == "select":
+        return compile_masks(record, signature, where), None
+    given = {p.name: record.derivatives[p.name] for p in arrays}
+    formulas = tuple(
+        None if formula is None else compile_formula(formula, signature, f"{where}[{name}]")
+        for name, formula in given.items()
+    )
+    if any(p.kind == "array*" for p in arrays):
+        return (None,) * len(arrays), formulas[0]
+    return formulas, None
+
+
+G, OUT, XP, NEEDS, SAVED, STATIC, LIKE = range(7)  # the engine's codes for where an argument comes from
+
+
+def zeros_formula(name: str, parameter: str, signature: standard.Signature) -> Formula:
+    """The gradient of a flat op."""
+    source = (LIKE, signature.positions[parameter])
+    return Formula(lambda x_like: x_like.zeros(), f"{name}.vjp[{parameter}]", [source], len(signature.parameters))
+
+
+def sources_of(
+    function: Callable[..., Any], signature: standard.Signature, where: str, extra: tuple[str, ...] = ()
+) -> list[tuple[int, int]]:
+    """Where each argument of a formula comes from."""
+    names = []
+    for parameter in python_signature(function).parameters.values():
+        if parameter.kind not in (PythonParameter.POSITIONAL_ONLY, PythonParameter.POSITIONAL_OR_KEYWORD):
+            raise RuleError(f"{where}: formulas take plain parameters, not {parameter}")
+        names.append(parameter.name)
+    kinds = {p.name: p.kind for p in signature.parameters}
+    sources = []
+    for name in names:
+        simple = {"g": G, "out": OUT, "xp": XP, "needs": NEEDS}.get(name)
+        base = name.removesuffix("_like")
+        if simple is not None:
+            sources.append((simple, 0))
+        elif name in kinds:
+            sources.append((SAVED if kinds[name] in ARRAY_KINDS else STATIC, signature.positions[name]))
+        elif base != name and kinds.get(base) in ARRAY_KINDS:
+            sources.append((LIKE, signature.positions[base]))
+        elif name not in extra:
+            allowed = ", ".join((*(n for n in RESERVED if n != "t" or "t" in extra), *kinds))
+            raise RuleError(
+                f"{where}: a formula asks for {name!r}; it may ask for {allowed} and NAME_like of an array parameter"
+            )
+    return sources
+
+
+def compile_formula(formula: Any, signature: standard.Signature, where: str) -> Formula:
+    """One formula as the engine calls it; the engine's messages name its source themselves."""
+    label = where.rpartition(": ")[2]
+    if not callable(formula):
+        return Formula(formula, label, [], len(signature.parameters))
+    sources = sources_of(formula, signature, where)
+    trivial = len(sources) == 1 and sources[0][0] in (SAVED, OUT) and code_of(formula) == code_of(IDENTITY)
+    name_formula(formula, label)
+    return Formula(formula, label, sources, len(signature.parameters), 0 if trivial else None)
+
+
+IDENTITY = lambda x: x      # noqa: E731  what `lambda x2: x2` is compared with
+
+
+def code_of(function: Any) -> Any:
+    return getattr(getattr(function, "__code__", None), "co_code", None)
+
+
+def name_formula(formula: Any, label: str) -> None:
+    """A lambda shows up in tracebacks under the name of its derivative."""
+    if getattr(formula, "__name__", "") == "<lambda>":
+        formula.__code__ = formula.__code__.replace(co_name=label, co_qualname=label)
+        formula.__name__ = formula.__qualname__ = label
+
+
+def compile_masks(record: Record, signature: standard.Signature, where: str) -> tuple[Formula | None, ...]:
+    """Formulas of a select op: where(mask, g, 0), divided by the number of inputs that were selected."""
+    masks = {name: f for name, f in record.derivatives.items() if f is not None}
+    sources = {name: sources_of(f, signature, f"{where}[{name}]") for name, f in masks.items()}
+    every = sorted({s for group in sources.values() for s in group})
+    picks = {name: [every.index(s) for s in group] for name, group in sources.items()}
+
+    def cotangent(chosen: str) -> Callable[..., Any]:
+        def vjp(g: Any, xp: Any, *saved: Any) -> Any:
+            found = {name: masks[name](*(saved[i] for i in picks[name])) for name in masks}
+            own = found.pop(chosen)
+            if not found:
+                return xp.where(own, g, 0)
+            one, none = xp.ones_like(g), xp.zeros_like(g)
+            count = one
+            for other in found.values():
+                count = count + xp.where(other, one, none)
+            return xp.where(own, g / count, none)
+
+        vjp.__name__ = vjp.__qualname__ = f"{record.name}.vjp[{chosen}]"
+        return vjp
+
+    def formula(name: str) -> Formula | None:
+        label = f"{record.name}.vjp[{name}]"
+        arguments = [(G, 0), (XP, 0), *every]
+        return Formula(cotangent(name), label, arguments, len(signature.parameters)) if name in masks else None
+
+    return tuple(formula(p.name) for p in signature.parameters if p.kind in ARRAY_KINDS)
+
+
+def check_forward(jvp: Any, signature: standard.Signature, where: str) -> None:
+    """The forward rules' parameters, checked like those of formulas."""
+    for function in jvp.values() if isinstance(jvp, dict) else (jvp,):
+        tangents = tuple(f"t_{p.name}" for p in signature.parameters if p.kind in ARRAY_KINDS)
+        sources_of(function, signature, where, ("t", *tangents))
