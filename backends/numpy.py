@@ -128,7 +128,7 @@ class NumPy(Adapter):
         return self.as_array(raw)
 
     def copy_like(self, raw: Any, like: Any) -> Any:
-        return np.array(raw) if like.flags.c_contiguous else self._ordered(raw, like)
+        return np.array(raw, order="C") if like.flags.c_contiguous else self._ordered(raw, like)
 
     def laid_out_like(self, raw: Any, like: Any) -> Any:
         return raw if like.flags.c_contiguous and raw.flags.c_contiguous else self._ordered(raw, like)

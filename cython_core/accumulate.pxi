@@ -113,7 +113,7 @@ cdef object scatter_raw(Backend backend, object g, bint owned, list entries):
     if g is None:
         buffer = backend.zeros(like.shape, like.dtype, like.device)
     else:
-        buffer = g if owned and backend.mutable and Py_REFCNT(<PyObject*>g) == 1 and type(g) is backend.array_type else backend.copy(g)
+        buffer = g if owned and backend.mutable and Py_REFCNT(<PyObject*>g) == 1 and type(g) is backend.array_type else backend.as_array(backend.copy(g))
     for entry in entries:
         if backend.speed.put == NULL or not backend.speed.put(<PyObject*>buffer, <PyObject*>entry.key, <PyObject*>entry.g):
             buffer = backend.scatter_add(buffer, entry.key, entry.g)
@@ -159,12 +159,14 @@ cdef int store_gradient(Tensor leaf, GradState state, object g, bint owned) exce
         held = <Tensor>state.grad
         if is_tensor(backend, g):
             state.grad = copy_recorded(<Tensor>g) if held is None else binary(op_add, held, g)
+            leaf.flags |= RICH
+            track_graph(<Tensor>state.grad)
         elif held is None:
             state.grad = wrap(backend, own_gradient(leaf, g, owned))
         else:
             add_to_gradient(held, backend, g)
         if state.dtype is not None and backend.dtype_of((<Tensor>state.grad).raw) != state.dtype:
-            state.grad = wrap(backend, backend.xp.astype((<Tensor>state.grad).raw, state.dtype))
+            state.grad = call_with(number_ops["astype"], (state.grad, state.dtype))
     return 0
 
 
@@ -179,6 +181,8 @@ cdef object own_gradient(Tensor leaf, object g, bint owned):
 cdef int add_to_gradient(Tensor held, Backend backend, object g) except -1:
     """held += g on raw arrays, keeping the Tensor."""
     synchronise(held)
+    if held.view_ is not None and not in_memory(held):
+        return store(held, add_raw(backend, held.raw, g), op_add)
     if type(held.raw) is backend.array_type and backend.mutable:
         if backend.speed.add_into == NULL or not backend.speed.add_into(<PyObject*>held.raw, <PyObject*>g):
             held.raw = backend.add_into(held.raw, g)

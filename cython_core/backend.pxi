@@ -1,6 +1,7 @@
 # What a backend is to the engine. Adapters subclass Backend in Python; everything here works without compiled short cuts.
 
 cdef int n_backends = 0
+cdef Backend no_backend = None      # of tensors whose constructor did not run
 
 
 cdef class Backend:
@@ -140,6 +141,18 @@ cdef class Backend:
 
     def reject_tracked(self, raw):
         """Raise if the array tracks gradients by itself."""
+
+
+class Unmade(Backend):
+    """The backend of tensors whose constructor never ran."""
+
+    def refuse(self, *_, **__):
+        raise RuntimeError("this tensor has no array: a subclass's __init__ must call Tensor.__init__")
+
+    kernel = dtype_of = shape_of = device_of = neutral_dtype = is_differentiable = is_complex = as_array = copy = refuse
+
+
+no_backend = Unmade()
 
 
 cdef inline bint is_array(Backend backend, object raw):

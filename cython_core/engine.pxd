@@ -2,7 +2,7 @@
 # The engine knows backends only through Backend, rules only through Op and Rule; it names no array library.
 cimport cython
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 
 # What a compiled companion of a backend may supply; NULL means: the generic way.
@@ -164,9 +164,9 @@ cdef class Node:
     cdef uint32_t version1
     cdef uint32_t saved_mask            # which parameters (bit n_params: output) are saved
     cdef uint32_t index                 # position in the plan being made
-    cdef uint16_t number0               # output number of edge0
-    cdef uint16_t number1
-    cdef uint16_t n_edges               # edges, two of them direct
+    cdef uint32_t number0               # output number of edge0
+    cdef uint32_t number1
+    cdef uint32_t n_edges               # edges, two of them direct
     cdef uint8_t flags                  # FREED, RICH, HOOKED, TENSOR_WORLD
 
 
@@ -208,5 +208,5 @@ cdef class Tensor:
     cdef object __weakref__
     cdef uint32_t seen                  # version of the cell that raw (and the history of a view) belongs to
     cdef uint32_t index                 # position among the leaves of the plan being made
-    cdef uint16_t number                # output_nr
+    cdef uint32_t number                # output_nr
     cdef uint8_t flags                  # TRACKED, LEAF..., see tensor.pxi

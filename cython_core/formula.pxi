@@ -301,7 +301,7 @@ cdef object sum_to(Node node, int k, object r, tuple shape, tuple target, object
 cdef object cast_to(Backend backend, object r, object raw, Like like, object xp):
     """Cast a gradient to its operand's dtype; of a real operand only the real part counts."""
     if backend.is_complex(raw) and not backend.is_complex_dtype(like.dtype):
-        r = xp.real(r)
+        r = xp.real(r) if isinstance(r, Tensor) else backend.copy(xp.real(r))      # a copy: the view's memory belongs to the complex gradient
         raw = (<Tensor>r).raw if isinstance(r, Tensor) else r
     return xp.astype(r, like.dtype) if backend.dtype_of(raw) != like.dtype else r
 

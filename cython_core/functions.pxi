@@ -33,7 +33,23 @@ cdef int bind(Op op, PyObject* const* args, Py_ssize_t nargs, PyObject* names, P
         if argv[i] != NULL:
             raise TypeError(f"{op.name}() got multiple values for argument {op.parameters[i]!r}")
         argv[i] = args[nargs + j]
+    if op.n_arrays < 0:
+        gather_arrays(op, argv, held)
     return 1
+
+
+cdef int gather_arrays(Op op, PyObject** argv, list held) except -1:
+    """A variadic parameter becomes a tuple once: it may be given as a generator."""
+    cdef int i
+    for i in range(op.n_params):
+        if op.kinds[i] == ARRAYS and argv[i] != NULL and type(<object>argv[i]) is not tuple:
+            try:
+                arrays = tuple(<object>argv[i])
+            except TypeError:
+                raise TypeError(f"{op.name}() expects a sequence of tensors for {op.parameters[i]!r}, but got {type(<object>argv[i]).__name__}") from None
+            held.append(arrays)
+            argv[i] = <PyObject*>arrays
+    return 0
 
 
 cdef inline int position_of(Op op, PyObject* name):
@@ -75,8 +91,8 @@ cdef object call_op(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyO
     held = []
     if not bind(op, args, nargs, names, argv, held):
         return call_foreign(op, args, nargs, names, "")
-    if op is op_getitem and isinstance(<object>args[0], Tensor):
-        return get_item(<Tensor>args[0], <object>args[1])
+    if op is op_getitem and argv[0] != NULL and argv[1] != NULL and isinstance(<object>argv[0], Tensor):
+        return get_item(<Tensor>argv[0], <object>argv[1])
     return apply(op, argv)
 
 

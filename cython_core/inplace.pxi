@@ -20,7 +20,8 @@ cdef int note_view(Op op, Mode mode, Tensor base, Tensor out, object args, int o
     view = View.__new__(View)
     root = base.view_.base if base.view_ is not None else base
     view.base, view.parent, view.op, view.args, view.output = root, base.view_, op, args, output
-    view.recording = mode.grad
+    view.detached = base.view_ is not None and base.view_.detached
+    view.recording = mode.grad and not view.detached
     view.base_node, view.base_tracked = root.node, (root.flags & TRACKED) != 0
     out.view_ = view
     out.cell = cell_of(root)
@@ -102,7 +103,7 @@ cdef int refresh(Tensor t) except -1:
         return 0
     base = view.base
     synchronise(base)
-    rebase = view.recording and (base.node is not view.base_node or (base.flags & TRACKED) != view.base_tracked)
+    rebase = view.recording and (base.node is not view.base_node or (base.flags & TRACKED) > view.base_tracked)
     mode = current_mode()
     set_mode(mode.replace(grad=rebase, inference=False))
     try:
@@ -216,7 +217,7 @@ cdef int move(Tensor t) except -1:
     if cell.moves is None:
         cell.moves = set()
     cell.moves.add(cell.version)
-    cell.array = base.backend.copy(base.raw)
+    cell.array = base.backend.copy_like(base.raw, base.raw)
     cell.version += 1
     synchronise(t)
     return 0
@@ -420,7 +421,7 @@ cdef int set_item(Tensor t, object key, object value) except -1:
     old = wrap(t.backend, t.raw)
     old.node, old.number, old.flags = t.node, t.number, t.flags
     if t.view_ is None:
-        t.array         # a scalar that stands for a 0-d array becomes one
+        t.array         # a scalar that stands for a 0-d array becomes one; of a view, the base will
     if not in_memory(t):
         store(t, t.backend.xp.setitem(t.raw, key, raw_value), op_setitem)
     else:

@@ -126,11 +126,18 @@ cdef int track_reachable(object value) except -1:
             stack.extend([cell.cell_contents for cell in found.__closure__ or () if cell != EMPTY_CELL])
             stack.extend(found.__defaults__ or ())
         elif not isinstance(found, (type, types.ModuleType, types.BuiltinFunctionType)):
-            stack.append(getattr(found, "__self__", None))
-            stack.append(getattr(found, "__func__", None))
-            stack.append(getattr(found, "__dict__", None))
-            stack.extend(getattr(found, "args", None) or () if isinstance(found, functools.partial) else ())
+            stack.extend([attribute_of(found, name) for name in ("__self__", "__func__", "__dict__")])
+            if isinstance(found, functools.partial):
+                stack.append(found.args)
+                stack.append(found.keywords)
     return 0
+
+
+cdef object attribute_of(object found, str name):
+    try:
+        return getattr(found, name, None)
+    except Exception:       # a user's __getattr__ may raise anything
+        return None
 
 
 cdef object EMPTY_CELL = types.CellType()

@@ -164,19 +164,6 @@ cdef extern from *:
         for (i = 0; i < PyArray_NDIM(y); i++) if (PyArray_DIM(y, i) != 1 && PyArray_DIM(y, i) != PyArray_DIM(x, i + d)) return NULL;
         return PyObject_CallFunctionObjArgs(ufunc, a, b, a, NULL);
     }
-    static int add_small(PyObject* a, PyObject* b) {
-        int t = plain_float(a);
-        PyArrayObject *x = (PyArrayObject*)a, *y = (PyArrayObject*)b;
-        npy_intp n;
-        if (!t || plain_float(b) != t || !same_shape(x, y) || !PyArray_ISWRITEABLE(x)) return 0;
-        n = PyArray_SIZE(x);
-        if (n > LIMIT) return 0;
-        loop(1, t, n, x, x, y);
-        return 1;
-    }
-    static int owns(PyObject* a) {
-        return PyArray_CheckExact(a) && may_overwrite(a) && PyArray_CHKFLAGS((PyArrayObject*)a, NPY_ARRAY_OWNDATA);
-    }
     static int bounds_overlap(PyObject* a, PyObject* b) {
         PyArrayObject *x = (PyArrayObject*)a, *y = (PyArrayObject*)b;
         char *lo1, *hi1, *lo2, *hi2;
@@ -194,6 +181,20 @@ cdef extern from *:
         }
         hi1 += PyArray_ITEMSIZE(x); hi2 += PyArray_ITEMSIZE(y);
         return lo1 < hi2 && lo2 < hi1;
+    }
+    static int add_small(PyObject* a, PyObject* b) {
+        int t = plain_float(a);
+        PyArrayObject *x = (PyArrayObject*)a, *y = (PyArrayObject*)b;
+        npy_intp n;
+        if (!t || plain_float(b) != t || !same_shape(x, y) || !PyArray_ISWRITEABLE(x)) return 0;
+        n = PyArray_SIZE(x);
+        if (n > LIMIT) return 0;
+        if (a != b && bounds_overlap(a, b) && PyArray_BYTES(x) != PyArray_BYTES(y)) return 0;    /* NumPy's loop knows overlap */
+        loop(1, t, n, x, x, y);
+        return 1;
+    }
+    static int owns(PyObject* a) {
+        return PyArray_CheckExact(a) && may_overwrite(a) && PyArray_CHKFLAGS((PyArrayObject*)a, NPY_ARRAY_OWNDATA);
     }
     """
     int same_array_meta(PyObject*, PyObject*) noexcept

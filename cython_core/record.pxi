@@ -420,7 +420,7 @@ cdef object apply(Op op, PyObject** argv):
         else:
             raws[i] = (backend.to_dtype(value) if kind == DTYPE and value is not None
                        else backend.to_device(value) if kind == DEVICE and value is not None
-                       else freeze(value))
+                       else static_value(op, i, value))
             statics = True
         if i < op.n_positional:
             n_given = i + 1
@@ -443,6 +443,15 @@ cdef object apply(Op op, PyObject** argv):
         args = tuple([None if op.kinds[i] in (ARRAY, ARRAY_OR_NONE, ARRAYS) else raws[i] if argv[i] != NULL else op.defaults[i]
                       for i in range(op.n_params)])
     return wrap_result(op, mode, backend, out, tuple(operands), tuple(raws), args, tracked and mode.grad, guards)
+
+
+cdef object static_value(Op op, int i, object value):
+    """A static argument; a tensor with one element counts as its number."""
+    if isinstance(value, Tensor):
+        if (<Tensor>value).size != 1 or (<Tensor>value).flags & TRACKED:
+            raise TypeError(f"{op.name}(): {op.parameters[i]!r} must be a Python value, not a Tensor; the signature is {op.name}{op.signature.text}")
+        return value.item()
+    return freeze(value)
 
 
 cdef object freeze(object value):

@@ -107,6 +107,6 @@ cdef inline int synchronise(Tensor t) except -1:
     """Bring a tensor up to date that shares its storage with others."""
     if t.cell is not None and t.cell.version != t.seen:
         refresh(t)
-    elif t.view_ is not None and (t.view_.base.node is not t.view_.base_node or (t.view_.base.flags & TRACKED) != t.view_.base_tracked):
+    elif t.view_ is not None and (t.view_.base.node is not t.view_.base_node or (t.view_.base.flags & TRACKED) > t.view_.base_tracked):
         refresh(t)
     return 0

@@ -39,7 +39,7 @@ cdef int set_requires_grad(Tensor t, bint value) except -1:
     if value:
         grad_state(t)
         t.flags |= TRACKED
-        if type(t) is not Tensor:
+        if type(t) is not Tensor or t.view_ is not None:
             t.flags |= RICH
     else:
         t.flags &= <uint8_t>~TRACKED
@@ -65,8 +65,11 @@ cdef class Tensor:
     def __hash__(self):
         return <Py_hash_t><size_t><void*>self
 
+    def __cinit__(self, *args, **kwargs):
+        self.backend = no_backend
+
     def __init__(self, *args, **kwargs):
-        if self.backend is None:
+        if self.backend is no_backend:
             special_methods["__init__"](self, *args, **kwargs)
 
     def _adopt(self, Tensor source not None):
@@ -79,12 +82,17 @@ cdef class Tensor:
     @property
     def array(self):
         """The backend's own array; writing to it is not noticed by the graph."""
+        cdef Cell cell
         synchronise(self)
+        cell = self.cell
         raw = self.backend.as_array(self.raw)
-        if raw is not self.raw:
-            self.raw = raw
-            if self.cell is not None and self.view_ is None:
-                self.cell.array = raw
+        if raw is self.raw or self.view_ is not None:       # of a view that is a scalar the reader gets a copy; writes go through the base
+            return raw
+        if cell is not None:
+            if type(cell.array) is not self.backend.array_type:
+                cell.array = raw
+            raw = cell.array        # a twin made it before
+        self.raw = raw
         return raw
 
     @property
@@ -325,6 +333,7 @@ cdef class Tensor:
             raise RuntimeError("Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for training, "
                                "and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be "
                                "called on these gradients.")
+        stop_retaining(self)
         self.node, self.number = None, 0
         self.flags &= <uint8_t>~TRACKED
         if self.state is not None:

@@ -2,7 +2,7 @@
 # the walk then reads like: take the gradient, run the hooks, call the rule, make it fit, accumulate. Note: docs/architecture.md, "The plan".
 
 cdef struct Step:           # one node of the plan
-    PyObject* node          # borrowed: the roots keep the graph alive
+    PyObject* node          # borrowed: Walk.held keeps the graph alive
     uint64_t sequence
     int32_t first_slot      # one slot per output
     int32_t first_edge      # position of its edges in Walk.edges
@@ -37,6 +37,7 @@ cdef class Walk:
     cdef int closing_first          # leaves that are roots themselves
     cdef int32_t* root_slots        # slots of the roots, then of the inputs
     cdef dict captured              # slot -> gradient
+    cdef tuple held                 # nodes of the roots: a hook may give a root another history
 
     def __dealloc__(self):
         cdef int i
@@ -173,7 +174,7 @@ cdef class Walk:
         self.slots = <Slot*>PyMem_Malloc((self.n_slots + 1) * sizeof(Slot))
         self.edges = <int32_t*>PyMem_Malloc((self.n_edges + 1) * sizeof(int32_t))
         if self.slots == NULL or self.edges == NULL:
-            self.n_slots = 0 if self.slots == NULL else self.n_slots
+            self.n_slots = 0
             raise MemoryError()
         memset(self.slots, 0, (self.n_slots + 1) * sizeof(Slot))
         for i in range(self.n_steps):
@@ -310,17 +311,16 @@ cdef class Walk:
         """One formula per operand that needs its gradient."""
         cdef Rule rule = node.rule
         cdef int k, slot
-        cdef bint tensors, last, spare, new
-        cdef object r, of
+        cdef bint tensors, several, spare, new
+        cdef object r
         tensors = is_tensor(node.backend, g) or (type(g) is tuple and self.create_graph)
-        of = g if type(g) is not tuple else None
+        several = type(g) is tuple
         for k in range(node.n_edges):
             slot = self.edges[step.first_edge + k]
             if slot < 0:
                 continue
             if rule.partial:
-                last = k + 1 == node.n_edges or self.edges[step.first_edge + k + 1] < 0
-                spare = owned and last and Py_REFCNT(<PyObject*>g) == 1
+                spare = owned and Py_REFCNT(<PyObject*>g) == 1 and self.is_last(node, step, k)
                 r = partial_product(node, <Formula>rule.formulas[k], g, tensors, spare)
                 new = owned and node.backend.counts_references if r is g else True
             elif (<Formula>rule.formulas[k]).kind == SCATTER:
@@ -329,8 +329,16 @@ cdef class Walk:
             else:
                 r = call_formula(node, <Formula>rule.formulas[k], g, tensors, None)
                 new = False
-            self.deliver(node, k, slot, r, of, tensors, new)
+            self.deliver(node, k, slot, r, None if several else g, tensors, new)
         return 0
+
+    cdef inline bint is_last(self, Node node, Step* step, int k):
+        """Whether no later operand needs the cotangent."""
+        cdef int j
+        for j in range(k + 1, node.n_edges):
+            if self.edges[step.first_edge + j] >= 0:
+                return False
+        return True
 
     cdef int send_joint(self, Node node, Step* step, object g) except -1:
         """One formula for all operands."""
@@ -361,6 +369,21 @@ cdef class Walk:
             new = node.backend.speed.fresh(<PyObject*>r) if node.backend.speed.fresh != NULL else node.backend.is_fresh(r)
         fitted = fit(node, k, r, g, tensors)
         return add_to_slot(&self.slots[slot], node.backend, fitted, new or (fitted is not r and not tensors))
+
+    cdef list results(self, tuple inputs, int first, dict known):
+        """The gradients of the inputs; where one array is given out twice (or was given in), the Tensors share its cell."""
+        cdef int i
+        found = []
+        for i in range(0 if inputs is None else len(inputs)):
+            g = self.captured.get(self.root_slots[first + i])
+            if g is not None and not isinstance(g, Tensor):
+                if id(g) in known:
+                    g = (<Tensor>known[id(g)]).detach()
+                else:
+                    raw, g = g, wrap((<Tensor>inputs[i]).backend, g)
+                    known[id(raw)] = g
+            found.append(g)
+        return found
 
     cdef int close_leaves(self, int i) except -1:
         while i >= 0:
@@ -398,6 +421,7 @@ cdef int retain_gradient(GradState state, Backend backend, object g) except -1:
     cdef Tensor held = <Tensor>state.grad
     if isinstance(g, Tensor):
         state.grad = g if held is None else binary(op_add, held, g)
+        track_graph(<Tensor>state.grad)
     else:
         state.grad = wrap(backend, backend.copy(g) if held is None else add_raw(backend, held.raw, g))
     return 0
@@ -451,6 +475,7 @@ def run_backward(tuple roots not None, tuple grads not None, bint retain_graph, 
         synchronise(root)
     for t in inputs or ():
         synchronise(t)
+    walk.held = tuple([(<Tensor>root).node for root in roots])
     walk.plan(roots, inputs)
     for i in range(len(roots)):
         root = <Tensor>roots[i]
@@ -470,9 +495,4 @@ def run_backward(tuple roots not None, tuple grads not None, bint retain_graph, 
             callback()
     finally:
         set_mode(before)
-    results = []
-    for i in range(0 if inputs is None else len(inputs)):
-        g = walk.captured.get(walk.root_slots[len(roots) + i])
-        t = <Tensor>inputs[i]
-        results.append(g if g is None or isinstance(g, Tensor) else wrap(t.backend, g))
-    return results
+    return walk.results(inputs, len(roots), {} if create_graph else {id((<Tensor>g).raw): g for g in grads})

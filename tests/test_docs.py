@@ -216,7 +216,8 @@ def documented(module):
             continue
         yield f"{module.__name__}.{name}", value
         if inspect.isclass(value):
-            yield from ((f"{module.__name__}.{name}.{inner}", held) for inner, held in vars(value).items() if not inspect.isclass(held))
+            held = ((inner, v) for inner, v in vars(value).items() if not inspect.isclass(v))
+            yield from ((f"{module.__name__}.{name}.{inner}", v) for inner, v in held)
 
 
 def examples(value):
