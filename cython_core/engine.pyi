@@ -145,9 +145,6 @@ class Backend:
 
 # ---- operations and rules
 
-KINDS: dict[str, int]
-SOURCES: dict[str, int]
-REQUIRED: Required
 
 class Required: ...
 
@@ -239,9 +236,6 @@ def call_with(op: Op, args: tuple[Any, ...], keywords: dict[str, Any] | None = N
 
 # ---- the graph
 
-TENSOR_TYPES: dict[str, str]
-SECOND_TIME: str
-EMPTY_CELL: CellType
 
 @final
 class Cell:
@@ -328,7 +322,6 @@ def replay_steps(source: Tensor, steps: tuple[tuple[Op, tuple[Any, ...] | None, 
 
 # ---- tensors
 
-OPEN_SLOTS: frozenset[str]
 
 def install_methods(table: dict[str, Any]) -> None: ...
 def ones_like(t: Tensor) -> Tensor: ...

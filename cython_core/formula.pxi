@@ -33,6 +33,8 @@ cdef object saved_value(Node node, int bit, bint tensors, object g):
     cdef uint32_t below = node.saved_mask & ((<uint32_t>1 << <uint32_t>bit) - 1)
     cdef int rank = 0
     cdef Saved overflow
+    cdef Cell cell
+    cdef uint32_t version
     cdef Op op = node.rule.op
     if not node.saved_mask >> bit & 1:
         if node.flags & FREED:
@@ -58,15 +60,18 @@ cdef object saved_value(Node node, int bit, bint tensors, object g):
         return wrap(node.backend, value) if tensors else value
     if bit == op.n_params:
         check_version(node, cell, version, raw, node, 0)
+        cell = cell if cell is None or cell.version == version else None     # the storage moved on: the array is ours
         return as_output(node, raw, cell, 0) if tensors else raw
     edge = edge_of(node, rank_of(op, bit))
     check_version(node, cell, version, raw, edge, number_of(node, rank_of(op, bit)))
+    cell = cell if cell is None or cell.version == version else None
     return as_input(node, rank_of(op, bit), raw, cell) if tensors else raw
 
 
 cdef object saved_parts(Node node, int bit, tuple parts, bint tensors):
     """Several outputs, or the elements of a variadic parameter, saved together."""
     cdef Saved part
+    cdef Cell cell
     cdef int i
     values = []
     for i in range(len(parts)):
@@ -76,7 +81,8 @@ cdef object saved_parts(Node node, int bit, tuple parts, bint tensors):
         if not tensors or agrad_is_scalar(<PyObject*>part.raw):
             values.append(part.raw)
         else:
-            values.append(as_output(node, part.raw, part.cell, i) if is_output else as_input(node, i, part.raw, part.cell))
+            cell = part.cell if part.cell is None or part.cell.version == part.version else None
+            values.append(as_output(node, part.raw, cell, i) if is_output else as_input(node, i, part.raw, cell))
     return tuple(values)
 
 
@@ -112,8 +118,10 @@ cdef Tensor as_input(Node node, int k, object raw, Cell cell):
 
 
 cdef inline int share_cell(Tensor t, Cell cell) except -1:
-    if cell is not None and cell.array is t.raw:
+    if cell is not None:
         t.cell, t.seen = cell, cell.version
+        if cell.array is not t.raw:     # a view of what the cell holds
+            t.flags |= PINNED
     return 0
 
 

@@ -98,6 +98,8 @@ cdef int refresh(Tensor t) except -1:
     """Bring a tensor up to date with its storage."""
     cdef View view = t.view_
     cdef Tensor base, remade
+    if t.flags & PINNED:
+        return 0
     if view is None:
         t.raw, t.seen = t.cell.array, t.cell.version
         return 0
@@ -120,9 +122,16 @@ cdef int refresh(Tensor t) except -1:
 
 cdef Tensor replay(View view):
     """Take a view again from its base."""
-    cdef Tensor source = view.base if view.parent is None else replay(view.parent)
-    result = replay_op(view.op, view.args, source)
-    return <Tensor>(result if view.output < 0 else result[view.output])
+    cdef View step = view
+    cdef Tensor source = view.base
+    steps = []
+    while step is not None:         # not by recursion: views of views may be nested deeply
+        steps.append(step)
+        step = step.parent
+    for step in reversed(steps):
+        result = replay_op(step.op, step.args, source)
+        source = <Tensor>(result if step.output < 0 else result[step.output])
+    return source
 
 
 cdef object replay_op(Op op, object args, Tensor source):

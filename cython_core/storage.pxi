@@ -110,3 +110,11 @@ cdef inline int synchronise(Tensor t) except -1:
     elif t.view_ is not None and (t.view_.base.node is not t.view_.base_node or (t.view_.base.flags & TRACKED) > t.view_.base_tracked):
         refresh(t)
     return 0
+
+
+@cython.final
+@cython.freelist(64)
+@cython.trashcan(True)      # views of views are freed without recursion
+cdef class View:
+    def __init__(self):
+        raise TypeError("made by the engine")
