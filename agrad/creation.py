@@ -4,6 +4,7 @@ The forms are `ones(2, 2)` and `requires_grad=True`. A function of this file wor
 given one: facades bind theirs. Must know no rule.
 """
 
+import operator
 import warnings
 from collections.abc import Callable
 from inspect import Parameter, Signature
@@ -171,7 +172,7 @@ def convert(
     values = as_values(obj)
     if dtype is None and not isinstance(obj, (np.ndarray, np.generic)):
         dtype = dtype_of_data(values, obj, backend)
-    dtype = None if dtype is None else backend.to_dtype(dtype)
+    dtype = None if dtype is None else backend.to_dtype(check_range(values, dtypes.of(dtype), obj))
     raw = backend.from_numpy(values, dtype, device, copy if isinstance(obj, np.ndarray) else True)
     return engine.make_tensor(backend, raw)
 
@@ -255,6 +256,15 @@ def first_leaf(obj: Any) -> Any:
     return obj
 
 
+def check_range(values: Any, dtype: dtypes.DType, obj: Any) -> dtypes.DType:
+    """The dtype, if it is an integer one that can hold the Python integers given."""
+    if dtype.kind in ("signed", "unsigned") and values.dtype.kind in "iu" and values.size and values is not obj:
+        limits = np.iinfo(dtype.dtype)
+        if values.min() < limits.min or values.max() > limits.max:
+            raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
+    return dtype
+
+
 def dtype_of_data(values: Any, obj: Any, backend: Any) -> Any:
     """The dtype of Python data: floats become the default dtype, NumPy's own numbers keep theirs."""
     if isinstance(first_leaf(obj), (np.generic, np.ndarray)):
@@ -335,11 +345,12 @@ def complex_default(backend: Any) -> dtypes.DType:
 
 def check_shape(shape: Any) -> Any:
     """A shape as kernels take it."""
-    if isinstance(shape, float):
-        raise TypeError(f"a shape is made of integers, got {shape!r}")
-    if isinstance(shape, int):
-        return shape
-    return tuple(int(n) if not isinstance(n, float) else check_shape(n) for n in shape)
+    if isinstance(shape, (tuple, list)):
+        return tuple(check_shape(n) for n in shape)
+    try:
+        return operator.index(shape)
+    except TypeError:
+        raise TypeError(f"a shape is made of integers, got {shape!r}") from None
 
 
 def full_of_tensor(backend: Any, bound: dict[str, Any]) -> Tensor:

@@ -5,12 +5,12 @@ single rule.
 """
 
 import re
+from _thread import RLock  # threading itself takes two milliseconds to import
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from inspect import signature as python_signature
-from threading import RLock
 from typing import Any, NamedTuple
 
 from agrad import configuration, standard

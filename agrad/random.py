@@ -15,7 +15,7 @@ from agrad.defaults import default_dtype
 
 __all__ = ["manual_seed", "rand", "rand_like", "randn", "randn_like"]
 
-_generator = np.random.default_rng()
+_streams: list[Any] = []  # the one stream, once it is needed: numpy.random takes longer to import than agrad
 
 
 def manual_seed(seed: int) -> None:
@@ -30,8 +30,7 @@ def manual_seed(seed: int) -> None:
     >>> agrad.allclose(a, agrad.rand(2))
     True
     """
-    global _generator
-    _generator = np.random.default_rng(seed)
+    _streams[:] = [np.random.default_rng(seed)]
 
 
 def _draw(how: str, size: tuple[Any, ...], dtype: Any, device: Any, requires_grad: bool, backend: Any = None) -> Tensor:
@@ -41,9 +40,11 @@ def _draw(how: str, size: tuple[Any, ...], dtype: Any, device: Any, requires_gra
     dtype = default_dtype(backend) if dtype is None else dtypes.of(dtype)
     if dtype.kind not in ("real", "complex"):
         raise TypeError(f"random numbers are floating or complex, not {dtype}")
-    numbers = np.asarray(getattr(_generator, how)(shape))
+    if not _streams:
+        _streams.append(np.random.default_rng())
+    numbers = np.asarray(getattr(_streams[0], how)(shape))
     if dtype.kind == "complex":
-        numbers = numbers + 1j * np.asarray(getattr(_generator, how)(shape))
+        numbers = numbers + 1j * np.asarray(getattr(_streams[0], how)(shape))
         numbers = numbers * (np.sqrt(0.5) if how == "standard_normal" else 1)
     raw = backend.from_numpy(numbers, backend.to_dtype(dtype), device, True)
     return with_grad(engine.make_tensor(backend, raw), requires_grad)

@@ -113,7 +113,8 @@ cdef object scatter_raw(Backend backend, object g, bint owned, list entries):
     if g is None:
         buffer = backend.zeros(like.shape, like.dtype, like.device)
     else:
-        buffer = g if owned and backend.mutable and Py_REFCNT(<PyObject*>g) == 1 and type(g) is backend.array_type else backend.as_array(backend.copy(g))
+        ours = owned and backend.mutable and Py_REFCNT(<PyObject*>g) == 1 and type(g) is backend.array_type
+        buffer = g if ours else backend.as_array(backend.copy(g))
     for entry in entries:
         if backend.speed.put == NULL or not backend.speed.put(<PyObject*>buffer, <PyObject*>entry.key, <PyObject*>entry.g):
             buffer = backend.scatter_add(buffer, entry.key, entry.g)

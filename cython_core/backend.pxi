@@ -143,7 +143,7 @@ cdef class Backend:
         """Raise if the array tracks gradients by itself."""
 
 
-class Unmade(Backend):
+class _Unmade(Backend):
     """The backend of tensors whose constructor never ran."""
 
     def refuse(self, *_, **__):
@@ -152,7 +152,7 @@ class Unmade(Backend):
     kernel = dtype_of = shape_of = device_of = neutral_dtype = is_differentiable = is_complex = as_array = copy = refuse
 
 
-no_backend = Unmade()
+no_backend = _Unmade()
 
 
 cdef inline bint is_array(Backend backend, object raw):

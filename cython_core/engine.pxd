@@ -166,7 +166,7 @@ cdef class Node:
     cdef uint32_t index                 # position in the plan being made
     cdef uint32_t number0               # output number of edge0
     cdef uint32_t number1
-    cdef uint32_t n_edges               # edges, two of them direct
+    cdef int n_edges                    # edges, two of them direct
     cdef uint8_t flags                  # FREED, RICH, HOOKED, TENSOR_WORLD
 
 

@@ -4,7 +4,6 @@ from builtins import bool as _bool
 from builtins import float as _float
 from builtins import int as _int
 from collections.abc import Callable, Iterator, Sequence
-from types import CellType
 from typing import Any, Literal, NamedTuple, Never, Protocol, Self, TypeAlias, TypeVar, final, overload, type_check_only
 
 from typing_extensions import disjoint_base
@@ -254,7 +253,8 @@ class GradState:
     def __init__(self, *args: Never, **kwargs: Never) -> None: ...
 
 @final
-class View: ...
+class View:
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
 
 @final
 class Walk: ...

@@ -23,9 +23,11 @@ cdef int check_version(Node node, Cell cell, uint32_t version, object raw, objec
 
 
 cdef object VERSION_SUFFIX = re.compile(r"Backward\d*$")
-cdef dict TENSOR_TYPES = {"float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "float32": "FloatTensor", "float64": "DoubleTensor",
-                "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor", "int8": "CharTensor", "uint8": "ByteTensor",
-                "int16": "ShortTensor", "int32": "IntTensor", "int64": "LongTensor", "bool": "BoolTensor"}
+cdef dict TENSOR_TYPES = {
+    "float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "float32": "FloatTensor", "float64": "DoubleTensor",
+    "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor", "int8": "CharTensor", "uint8": "ByteTensor",
+    "int16": "ShortTensor", "int32": "IntTensor", "int64": "LongTensor", "bool": "BoolTensor",
+}
 
 
 cdef object saved_value(Node node, int bit, bint tensors, object g):

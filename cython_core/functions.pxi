@@ -46,7 +46,8 @@ cdef int gather_arrays(Op op, PyObject** argv, list held) except -1:
             try:
                 arrays = tuple(<object>argv[i])
             except TypeError:
-                raise TypeError(f"{op.name}() expects a sequence of tensors for {op.parameters[i]!r}, but got {type(<object>argv[i]).__name__}") from None
+                raise TypeError(f"{op.name}() expects a sequence of tensors for {op.parameters[i]!r}, "
+                                f"but got {type(<object>argv[i]).__name__}") from None
             held.append(arrays)
             argv[i] = <PyObject*>arrays
     return 0

@@ -63,11 +63,11 @@ cdef class Op:
         if len(parameters) > MAX_PARAMS:
             raise ValueError(f"{name} has more than {MAX_PARAMS} parameters")
         self.name, self.signature = name, signature
-        self.parameters = tuple(sys.intern(p.name) for p in parameters)
-        self.defaults = tuple(REQUIRED if p.default is required else p.default for p in parameters)
+        self.parameters = tuple([sys.intern(p.name) for p in parameters])
+        self.defaults = tuple([REQUIRED if p.default is required else p.default for p in parameters])
         self.kinds = bytes([KINDS[p.kind] for p in parameters])
         self.n_params = len(parameters)
-        self.n_positional = sum(p.role != "keyword_only" for p in parameters)
+        self.n_positional = sum([p.role != "keyword_only" for p in parameters])
         self.explicit = signature.chapter == name.partition(".")[0]
         self.spread = bool(parameters) and parameters[0].role == "var_positional"
         arrays = [kind for kind in self.kinds if kind in (ARRAY, ARRAY_OR_NONE)]

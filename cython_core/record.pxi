@@ -312,7 +312,8 @@ cdef Backend find_backend(Op op, PyObject** argv):
         if argv[i] != NULL and op.kinds[i] in (ARRAY, ARRAYS):
             raise TypeError(f"{op.name}() expects a Tensor or an array for {op.parameters[i]!r}, but got {type(<object>argv[i]).__name__}; "
                             "make one with agrad.asarray(...)")
-    raise TypeError(f"{op.name}() got no array")
+    missing = [name for i, name in enumerate(op.parameters) if argv[i] == NULL and op.defaults[i] is REQUIRED]
+    raise TypeError(f"{op.name}() missing required argument: {missing[0]!r}" if missing else f"{op.name}() got no array")
 
 
 cdef inline Backend check_backend(Op op, Backend one, Backend other):
