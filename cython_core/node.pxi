@@ -156,11 +156,46 @@ cdef class Details:
         raise TypeError("made by the engine")
 
 
+cdef inline Py_ssize_t times_in(list edges, Py_ssize_t i):
+    cdef Py_ssize_t k, n = 0
+    for k in range(len(edges)):
+        n += PyList_GET_ITEM(edges, k) == PyList_GET_ITEM(edges, i)
+    return n
+
+
+cdef inline Node take_child(Node node):
+    """Take the node below out of a node that is being freed, if nobody else holds it."""
+    cdef Node child = None
+    cdef list edges
+    cdef Py_ssize_t i, held
+    if node.details is not None and node.details.edges is not None:
+        edges = node.details.edges
+        for i in range(min(len(edges), 8)):
+            held = Py_REFCNT(PyList_GET_ITEM(edges, i))
+            if held <= 8 and type(edges[i]) is Node and times_in(edges, i) == held:      # stack([y, y, y]) holds one node three times
+                child = <Node>edges[i]
+                node.details.edges = [edge for edge in edges if edge is not child]
+                return child
+        return None
+    if node.edge0 is node.edge1:
+        node.edge1 = None
+    if type(node.edge0) is Node and Py_REFCNT(<PyObject*>node.edge0) == 1:
+        child, node.edge0 = <Node>node.edge0, None
+    elif type(node.edge1) is Node and Py_REFCNT(<PyObject*>node.edge1) == 1:
+        child, node.edge1 = <Node>node.edge1, None
+    return child
+
+
 @cython.final
 @cython.freelist(64)
-@cython.trashcan(True)      # a chain of a million nodes is freed without recursion
+@cython.trashcan(True)      # what branches is freed with bounded recursion
 cdef class Node:
     """One recorded operation: what `grad_fn` returns."""
+
+    def __dealloc__(self):
+        cdef Node below = take_child(self)      # a chain of a million nodes is freed one by one, on a stack of any size
+        while below is not None:
+            below = take_child(below)
 
     def __init__(self):
         raise TypeError("nodes are made by the engine when an operation is recorded")

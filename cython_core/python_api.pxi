@@ -23,6 +23,7 @@ cdef extern from "Python.h":
     void PyType_Modified(type)
     const char* PyUnicode_AsUTF8(object) except NULL
     PyObject* PyTuple_GET_ITEM(object, Py_ssize_t)
+    PyObject* PyList_GET_ITEM(object, Py_ssize_t)
     Py_ssize_t PyTuple_GET_SIZE(object)
     binaryfunc PyNumber_Add, PyNumber_Subtract, PyNumber_Multiply, PyNumber_TrueDivide
     binaryfunc PyNumber_InPlaceAdd

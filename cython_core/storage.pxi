@@ -112,9 +112,22 @@ cdef inline int synchronise(Tensor t) except -1:
     return 0
 
 
+cdef inline View take_parent(View view):
+    """Take the view that a view was taken from out of one that is being freed, if nobody else holds it."""
+    cdef View parent = None
+    if view.parent is not None and Py_REFCNT(<PyObject*>view.parent) == 1:
+        parent, view.parent = view.parent, None
+    return parent
+
+
 @cython.final
 @cython.freelist(64)
-@cython.trashcan(True)      # views of views are freed without recursion
+@cython.trashcan(True)
 cdef class View:
+    def __dealloc__(self):
+        cdef View parent = take_parent(self)      # views of views are freed one by one
+        while parent is not None:
+            parent = take_parent(parent)
+
     def __init__(self):
         raise TypeError("made by the engine")
