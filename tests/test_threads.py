@@ -280,8 +280,6 @@ def test_another_thread_can_interrupt_a_long_walk():
     root = y.sum()
     with pytest.raises(KeyboardInterrupt):
         root.backward()  # takes a good part of a second if nobody interrupts it
-        thread.join()  # a machine so busy that the other thread only runs now interrupts here
-        assert x.grad is None, "the walk went on to its end before the other thread ran"
     thread.join()
     handle.remove()
     assert x.grad is None
