@@ -263,6 +263,15 @@ def test_a_long_walk_can_be_interrupted(alarm, create_graph):
     assert_usable(x)
 
 
+@pytest.fixture
+def ctrl_c_raises():
+    """SIGINT raises KeyboardInterrupt, also where a background job of a shell inherited that it is ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_another_thread_can_interrupt_a_long_walk():
     x = agrad.tensor(np.ones(10_000), requires_grad=True)
     y = x
