@@ -80,7 +80,8 @@ def run(steps: int = STEPS, seed: int = SEED) -> Report:
 
     images = agrad.tensor(pixels[training] / 16, dtype=dtype)
     wanted = agrad.tensor(np.eye(CLASSES)[digits[training]], dtype=dtype)
-    print(f"backend         {agrad.get_default_backend()}, {images.dtype} on {images.backend_.device_name(images.device)}")
+    device = images.backend_.device_name(images.device)
+    print(f"backend         {agrad.get_default_backend()}, {images.dtype} on {device}")
     print(f"images          {len(training)} to learn from, {len(held_back)} to test", flush=True)
 
     parameters = initial_parameters(images.shape[1], rng)
