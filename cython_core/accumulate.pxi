@@ -206,8 +206,6 @@ cdef Tensor copy_recorded(Tensor g):
         copy_rule = Rule(op_copy, rule.family, rule.formulas, source=rule.source, node_name="agrad::autograd::CopyBackwards", partial=rule.partial)
     cdef Tensor out = wrap(g.backend, g.backend.copy(g.raw))
     if g.flags & TRACKED:
-        out.node = new_node(copy_rule, g.backend)
-        out.node.n_edges = 1
-        set_edge(out.node, 0, g)
+        out.node = node_over(copy_rule, g.backend, g)
         out.flags |= TRACKED
     return out

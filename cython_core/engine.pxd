@@ -98,7 +98,6 @@ cdef class Rule:
     cdef bint partial                   # formulas give partial derivatives, not cotangents
     cdef bint scalars                   # Python scalars reach formulas as they are
     cdef public bint crosses            # the operand lives on another backend than the result
-    cdef bint custom                    # seam: autograd.Function
     cdef uint32_t saves_any             # union of saves
     cdef uint32_t likes_any             # union of likes
 
@@ -167,7 +166,7 @@ cdef class Node:
     cdef uint32_t number0               # output number of edge0
     cdef uint32_t number1
     cdef int n_edges                    # edges, two of them direct
-    cdef uint8_t flags                  # FREED, RICH, HOOKED, TENSOR_WORLD
+    cdef uint8_t flags                  # FREED, NODE_RICH, HOOKED, ALL_TRACKED
 
 
 @cython.final

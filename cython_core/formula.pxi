@@ -105,9 +105,7 @@ cdef Tensor as_input(Node node, int k, object raw, Cell cell):
         if (<Tensor>edge).raw is raw:
             return <Tensor>edge
         t = wrap(node.backend, raw)         # the leaf moved on: a copy of what it was
-        t.node = new_node(<Rule>op_copy.rule, node.backend)
-        t.node.n_edges = 1
-        set_edge(t.node, 0, <Tensor>edge)
+        t.node = node_over(<Rule>op_copy.rule, node.backend, <Tensor>edge)
         track_node(t.node)
         t.flags |= TRACKED
         return t

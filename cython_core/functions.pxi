@@ -174,9 +174,7 @@ cdef object get_item(Tensor t, object key):
     out = wrap(t.backend, raw)
     if mode.grad and t.flags & TRACKED:
         rule = rule_of(op_getitem, mode)
-        node = new_node(rule, t.backend)
-        node.n_edges = 1
-        set_edge(node, 0, t)
+        node = node_over(rule, t.backend, t)
         node.args = (None, key)
         if t.node is not None:
             node.likes = like_of(t.backend, t.raw)

@@ -5,7 +5,6 @@ cdef enum:      # Node.flags
     NODE_RICH = 2       # may be part of a reference cycle: stays with the garbage collector
     HOOKED = 4          # has tensor hooks or retained gradients
     ALL_TRACKED = 16    # the garbage collector has it and all nodes under it
-    TENSOR_WORLD = 8    # a saved value has layers: always runs with Tensors
 
 cdef uint64_t sequence_counter = 0
 

@@ -143,6 +143,14 @@ cdef inline int set_edge(Node node, int i, Tensor t) except -1:
     return 0
 
 
+cdef inline Node node_over(Rule rule, Backend backend, Tensor source):
+    """A node with one edge."""
+    cdef Node node = new_node(rule, backend)
+    node.n_edges = 1
+    set_edge(node, 0, source)
+    return node
+
+
 cdef inline int save(Node node, Tensor t, object raw) except -1:
     """Save a raw value in the first free field; t is None for scalars and plain arrays."""
     cdef Cell cell = None
@@ -264,9 +272,7 @@ cdef object unary(Op op, Tensor t):
             record_operands(op, rule, (t,), (t.raw,), None, out)
         elif rule.differentiable:
             f = rule.formulas[0]
-            node = new_node(rule, t.backend)
-            node.n_edges = 1
-            set_edge(node, 0, t)
+            node = node_over(rule, t.backend, t)
             node.saved_mask = f.saves
             if f.saves & 1:
                 save(node, t, t.raw)
@@ -406,8 +412,6 @@ cdef object apply(Op op, PyObject** argv):
             elif kind == ARRAY:
                 raise TypeError(f"{op.name}() expects a Tensor for {op.parameters[i]!r}, but got None")
         elif kind == ARRAYS:
-            if isinstance(value, Tensor):
-                value = list(value)
             operands.extend(value)
             raws[i] = tuple([raw_operand(op, i, backend, element) for element in value])
             for element in value:
@@ -621,9 +625,7 @@ def record_transfer(Tensor t not None, Backend backend not None, raw, Rule rule 
     """A tensor whose raw value was moved from `t` to another backend or device, with the node that brings gradients back."""
     cdef Tensor out = wrap(backend, raw)
     if current_mode().grad and t.flags & TRACKED:
-        out.node = new_node(rule, backend)
-        out.node.n_edges = 1
+        out.node = node_over(rule, backend, t)
         out.node.args = args
-        set_edge(out.node, 0, t)
         out.flags |= TRACKED
     return out
