@@ -66,7 +66,7 @@ cdef class Tensor:
     def __hash__(self):
         return <Py_hash_t><size_t><void*>self
 
-    def __cinit__(self, *args, **kwargs):
+    def __cinit__(self):        # without parameters: they would cost a dict per tensor
         self.backend = no_backend
 
     def __init__(self, *args, **kwargs):
