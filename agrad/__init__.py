@@ -19,7 +19,7 @@ for _chapter, _names in _standard.CHAPTERS.items():
     for _name in _names:
         _ops[_name] = _engine.Op(_name, _standard.signature(_name), _standard.REQUIRED)
         _function = _engine.make_function(_ops[_name], f"The standard's `{_name}` ({_chapter}).")
-        if _name not in _standard.ENGINE_OPS:
+        if _name not in _standard.ENGINE_OPS and "." not in _name:
             globals()[_name] = _function
 _engine.bind_operators(_ops)
 
@@ -51,7 +51,8 @@ _install()
 _engine.install_policy(lambda: configuration.lookup("on_saved_write").value)
 globals().update(_DTYPE_FUNCTIONS)
 __array_namespace_info__ = _namespace_info()
-globals().update({name: creation_function(name) for name in _CREATION if name != "asarray"})
+globals().update({name: creation_function(name) for name in _CREATION if name != "asarray" and "." not in name})
+globals().update({name: namespaces.Prefix(name + ".") for name in _standard.EXTENSIONS})
 globals().update({alias: _ops[name].function for alias, name in _ALIASES.items()})
 globals().update(_dtypes.DTYPES)
 globals().update({name: _dtypes.of(name) for name in _dtypes.TORCH_NAMES if name not in ("bool",)})
@@ -59,7 +60,8 @@ globals().update(_standard.CONSTANTS)
 
 __array_api_version__ = _standard.VERSION
 __all__ = [
-    *(name for names in _standard.CHAPTERS.values() for name in names if name not in _standard.ENGINE_OPS),
+    *(n for ns in _standard.CHAPTERS.values() for n in ns if n not in _standard.ENGINE_OPS and "." not in n),
+    *_standard.EXTENSIONS,
     *_ALIASES,
     *_dtypes.DTYPES,
     *_standard.CONSTANTS,
@@ -106,9 +108,7 @@ def __getattr__(name: str) -> _Any:
 
             return import_module("agrad.testing")
         if _engine.owns_prefix(name):
-            from agrad.namespaces import Prefix
-
-            return Prefix(name + ".")
+            return globals().setdefault(name, namespaces.Prefix(name + "."))
     raise AttributeError(f"module 'agrad' has no attribute {name!r}")
 
 

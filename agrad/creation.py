@@ -7,6 +7,7 @@ given one: facades bind theirs. Must know no rule.
 import operator
 import warnings
 from collections.abc import Callable
+from functools import reduce
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -18,9 +19,11 @@ from agrad.cython_core.engine import Tensor
 from agrad.defaults import default_backend, default_device, default_dtype
 
 # The standard's functions that make arrays of something else than arrays.
-CREATION = ("arange", "asarray", "empty", "eye", "from_dlpack", "full", "linspace", "ones", "zeros")
+CREATION = (
+    "arange", "asarray", "empty", "eye", "from_dlpack", "full", "linspace", "ones", "zeros", "fft.fftfreq", "fft.rfftfreq",
+)
 SHAPED = ("empty", "ones", "zeros")  # ones(2, 3) means ones((2, 3))
-FLOATING = ("empty", "eye", "linspace", "ones", "zeros")  # without a dtype: the default one
+FLOATING = ("empty", "eye", "linspace", "ones", "zeros", "fft.fftfreq", "fft.rfftfreq")  # without a dtype: the default one
 
 
 def place(backend: Any, device: Any) -> tuple[Any, Any]:
@@ -323,7 +326,7 @@ def build(name: str, backend: Any, bound: dict[str, Any]) -> Tensor:
     names = [p.name for p in standard.signature(name).parameters if p.role != "keyword_only" and p.name in bound]
     positional = [bound.pop(key) for key in names]
     dtype = None if dtype is None else backend.to_dtype(dtype)
-    raw = getattr(backend.xp, name)(*positional, **bound, dtype=dtype, device=device)
+    raw = reduce(getattr, name.split("."), backend.xp)(*positional, **bound, dtype=dtype, device=device)
     return engine.make_tensor(backend, backend.normalise(raw))
 
 
@@ -372,13 +375,15 @@ def import_dlpack(backend: Any, bound: dict[str, Any]) -> Tensor:
     return engine.make_tensor(backend, backend.normalise(backend.xp.from_dlpack(x, **given)))
 
 
-def creation_function(name: str, backend: Any = None) -> Callable[..., Tensor]:
-    """The creation function of that name, for the default backend or a given one."""
+def creation_function(name: str, backend: Any = None, device: Any = None) -> Callable[..., Tensor]:
+    """The creation function of that name, for the default backend and device or given ones."""
     def function(*args: Any, **kwargs: Any) -> Tensor:
+        if device is not None and kwargs.get("device") is None:
+            kwargs["device"] = device
         return make(name, backend, args, kwargs)
 
     signature = standard.signature(name)
-    function.__name__ = function.__qualname__ = name
+    function.__name__ = function.__qualname__ = name.rpartition(".")[2]
     function.__module__ = "agrad"
     forms = " and the shape as separate integers" if name in SHAPED else ""
     function.__doc__ = f"The standard's `{name}`; also takes `requires_grad=`{forms}."

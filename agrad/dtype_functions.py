@@ -178,8 +178,8 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
 class NamespaceInfo:
     """What the standard's inspection functions tell about a backend."""
 
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
+    def __init__(self, backend: Any, device: Any = None) -> None:
+        self._backend, self._device = backend, device
 
     def capabilities(self) -> dict[str, Any]:
         """What data-dependent things the backend can do."""
@@ -188,7 +188,7 @@ class NamespaceInfo:
 
     def default_device(self) -> Any:
         """The device of new arrays where nothing is said."""
-        return self._backend.usual_device()
+        return self._backend.usual_device() if self._device is None else self._device
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, dtypes.DType]:
         """The dtypes of new arrays where nothing is said."""
@@ -211,12 +211,12 @@ class NamespaceInfo:
         return tuple(self._backend.device_names())
 
 
-def namespace_info(backend: Any = None) -> Any:
+def namespace_info(backend: Any = None, device: Any = None) -> Any:
     """The inspection function of a backend's namespace, or of the default backend's."""
 
     def __array_namespace_info__() -> NamespaceInfo:
         """What this namespace can do."""
-        return NamespaceInfo(default_backend() if backend is None else backend)
+        return NamespaceInfo(default_backend() if backend is None else backend, device)
 
     return __array_namespace_info__
 

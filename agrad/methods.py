@@ -436,7 +436,8 @@ def array_namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
     """The namespace of this tensor's backend: the standard's functions on Tensors."""
     if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12", standard.VERSION):
         raise ValueError(f"agrad follows the Array API standard {standard.VERSION}, not {api_version!r}")
-    return self.backend_.facade
+    backend = self.backend_
+    return backend.facade[self.device] if backend.devices else backend.facade
 
 
 def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:

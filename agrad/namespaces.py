@@ -16,27 +16,33 @@ __all__ = ["Namespace", "Prefix", "facade"]
 
 
 class Namespace(ModuleType):
-    """The standard's functions, dtypes and constants, and every op of every plugin, on Tensors of one backend."""
+    """The standard's functions, dtypes and constants, and every op of every plugin, on Tensors of one backend.
 
-    def __init__(self, backend: Any, prefix: str = "") -> None:
+    What it creates lands on `device`, or on the default device if that is None. `namespace[device]` is the namespace of
+    another device of the backend, one object each.
+    """
+
+    def __init__(self, backend: Any, device: Any = None, prefix: str = "") -> None:
+        place = backend.name if device is None else f"{backend.name}[{backend.device_name(device)!r}]"
         super().__init__(
-            f"agrad.namespaces.{backend.name}{'.' + prefix[:-1] if prefix else ''}",
-            f"The Array API standard {standard.VERSION} on agrad Tensors of {backend.name}.",
+            f"agrad.namespaces.{place}{'.' + prefix[:-1] if prefix else ''}",
+            f"The Array API standard {standard.VERSION} on agrad Tensors of {place}.",
         )
-        self.__dict__.update(_backend=backend, _prefix=prefix, __array_api_version__=standard.VERSION)
-        self.__dict__["__array_namespace_info__"] = namespace_info(backend)
+        self.__dict__.update(_backend=backend, _device=device, _prefix=prefix, _devices={})
+        if not prefix:
+            self.__dict__["__array_api_version__"] = standard.VERSION
+            self.__dict__["__array_namespace_info__"] = namespace_info(backend, device)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        full = self._prefix + name
-        value = self._find(full)
+        value = self._find(standard.SAME.get(self._prefix + name, self._prefix + name))
         self.__dict__[name] = value     # found once
         return value
 
     def _find(self, full: str) -> Any:
         if full in CREATION:
-            return creation_function(full, self._backend)
+            return creation_function(full, self._backend, self._device)
         if full in FUNCTIONS:
             return FUNCTIONS[full]
         try:
@@ -47,24 +53,46 @@ class Namespace(ModuleType):
             return standard.CONSTANTS[full]
         if full in dtypes.DTYPES and self._backend.has_dtype(dtypes.DTYPES[full]):
             return dtypes.DTYPES[full]
-        if any(name.startswith(full + ".") for name in engine.all_ops()):
-            return Namespace(self._backend, full + ".")
+        if is_prefix(full):
+            return Namespace(self._backend, self._device, full + ".")
         raise AttributeError(f"{self.__name__} has no attribute {full!r}")
 
+    def __getitem__(self, device: Any) -> "Namespace":
+        if self._prefix:
+            raise TypeError(f"devices are chosen at the backend's namespace: agrad.namespaces.{self._backend.name}[...]")
+        own = self._backend.to_device(device)
+        if own == self._backend.usual_device():
+            return self._backend.facade  # type: ignore[no-any-return]
+        name = self._backend.device_name(own)
+        main = self._backend.facade
+        # setdefault: two threads that meet here still get one object.
+        return main._devices.get(name) or main._devices.setdefault(name, Namespace(self._backend, own))
+
     def __dir__(self) -> list[str]:
-        ops = (name for name in engine.all_ops() if name.startswith(self._prefix))
-        names = {name.removeprefix(self._prefix).partition(".")[0] for name in ops}
+        names = names_under(self._prefix)
         return sorted(names if self._prefix else {*names, *CREATION, *standard.CONSTANTS, *dtypes.DTYPES})
 
     def __reduce__(self) -> Any:
-        return _restore, (self._backend.name, self._prefix)
+        device = None if self._device is None else self._backend.device_name(self._device)
+        return _restore, (self._backend.name, device, self._prefix)
 
     def __repr__(self) -> str:
         return f"<namespace {self.__name__}>"
 
 
-def _restore(name: str, prefix: str) -> Any:
-    place = facade(name)
+def is_prefix(full: str) -> bool:
+    """Whether there are ops under a name: an extension of the standard, or a plugin, which is loaded then."""
+    return engine.owns_prefix(full) or any(name.startswith(full + ".") for name in engine.all_ops())
+
+
+def names_under(prefix: str) -> set[str]:
+    """The next part of all names that start with a prefix."""
+    names = (*engine.all_ops(), *standard.SAME, *CREATION)
+    return {name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix)}
+
+
+def _restore(name: str, device: str | None, prefix: str) -> Any:
+    place = facade(name) if device is None else facade(name)[device]
     for part in filter(None, prefix.split(".")):
         place = getattr(place, part)
     return place
@@ -93,24 +121,28 @@ def __getattr__(name: str) -> Any:
 backends.on_load(lambda backend: setattr(backend, "facade", Namespace(backend)))
 
 
-class Prefix:
-    """The ops of a plugin at the top level: `agrad.physics`."""
+class Prefix(ModuleType):
+    """An extension of the standard, or the ops of a plugin, at the top level: `agrad.linalg`, `agrad.physics`."""
 
     def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+        super().__init__(f"agrad.{prefix[:-1]}", f"The ops under `{prefix[:-1]}`; each follows the backend of its arrays.")
+        self.__dict__["_prefix"] = prefix
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        full = standard.SAME.get(self._prefix + name, self._prefix + name)
         try:
-            return engine.find_op(self._prefix + name).function
+            value = creation_function(full) if full in CREATION else engine.find_op(full).function
         except LookupError as error:
-            if any(op.startswith(f"{self._prefix}{name}.") for op in engine.all_ops()):
-                return Prefix(f"{self._prefix}{name}.")
-            raise AttributeError(str(error)) from None
+            if not any(op.startswith(f"{full}.") for op in engine.all_ops()):
+                raise AttributeError(str(error)) from None
+            value = Prefix(f"{full}.")
+        self.__dict__[name] = value     # found once
+        return value
 
     def __dir__(self) -> list[str]:
-        return sorted(name.removeprefix(self._prefix) for name in engine.all_ops() if name.startswith(self._prefix))
+        return sorted(names_under(self._prefix))
 
     def __repr__(self) -> str:
-        return f"<ops agrad.{self._prefix[:-1]}>"
+        return f"<ops {self.__name__}>"

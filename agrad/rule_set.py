@@ -63,6 +63,7 @@ class RuleSet:
         self.name, self.override = name, override
         self.records: dict[str, Record] = {}
         self.new_ops: dict[str, NewOp] = {}
+        self.table_ops: dict[str, NewOp] = {}      # functions of the standard that the set gives kernels
         self.bound: dict[str, Rule] = {}
         self.origin = f"the rule set {name!r}"     # its distribution is known once it is loaded
 
@@ -104,7 +105,12 @@ class RuleSet:
             self._declare("not_differentiable", name, dict(fields))
 
     def op(self, line: str) -> NewOp:
-        """Declare an op that the standard lacks: the same line as in `agrad.standard`."""
+        """Declare an op that the standard lacks: the same line as in `agrad.standard`.
+
+        The bare name of a function of the own chapter declares nothing; it is there to be given kernels.
+        """
+        if "(" not in line:
+            return self.table_ops.setdefault(line, NewOp(line, self._standard(line)))
         signature = standard.parse(line, self.name)
         where = f"{self.origin}: the op {signature.name}"
         if signature.name in self.new_ops:
@@ -154,7 +160,7 @@ class RuleSet:
         """What can only be seen of the whole set; called once, when the plugin is loaded."""
         if self.name != entry_point:
             raise RuleError(f"the rule set is named {self.name!r}, its entry point {entry_point!r}; they must be one")
-        for name, new in self.new_ops.items():
+        for name, new in (self.new_ops | self.table_ops).items():
             if name not in self.records:
                 raise RuleError(f"{name} is declared by rules.op, but no family says what its derivative is")
             if self.override and new.kernels:
@@ -186,7 +192,8 @@ class RuleSet:
             )
             self.bound[name] = rule
             if not self.override:
-                record.kernels = self.new_ops[name].kernels if name in self.new_ops else {}
+                declared = self.new_ops.get(name) or self.table_ops.get(name)
+                record.kernels = declared.kernels if declared else {}
                 op.set_rule(rule, record, record.view, OPERATOR_CODES.get(name, 0))
 
     def act(self) -> None:

@@ -28,6 +28,15 @@ VERSION = "2025.12"
 # The standard's constants are Python objects, the same on every backend.
 CONSTANTS = {"e": math.e, "inf": math.inf, "nan": math.nan, "newaxis": None, "pi": math.pi}
 
+# Functions of the standard that stand in two places.
+SAME = {f"linalg.{name}": name for name in ("matmul", "matrix_transpose", "tensordot", "vecdot")}
+
+# The chapters whose functions live in a namespace of their own.
+EXTENSIONS = ("linalg", "fft")
+
+# Functions in an extension's namespace that the standard lacks, as the whole chapter "beyond" is: see there.
+FURTHER = ("linalg.lstsq", "linalg.solve_triangular")
+
 # Ops of the engine: the standard has them as syntax or as a keyword of another function, not as functions.
 ENGINE_OPS = ("copy", "transfer", "getitem", "setitem", "read_view", "write_view", "scatter", "extremum")
 
@@ -193,6 +202,57 @@ TABLE = {
         scatter(arrays: array*, /, keys, like)
         take(x: array, indices: index, /, *, axis: axis = None)
         take_along_axis(x: array, indices: index, /, *, axis: axis = -1)
+    """,
+    "linalg": """
+        linalg.cholesky(x: array, /, *, upper=False) core=(2,)
+        linalg.cross(x1: array, x2: array, /, *, axis: axis = -1)
+        linalg.det(x: array, /) core=(2,)
+        linalg.diagonal(x: array, /, *, offset=0) core=(2,)
+        linalg.eig(x: array, /) core=(2,)
+        linalg.eigh(x: array, /) core=(2,)
+        linalg.eigvals(x: array, /) core=(2,)
+        linalg.eigvalsh(x: array, /) core=(2,)
+        linalg.inv(x: array, /) core=(2,)
+        linalg.lstsq(x1: array, x2: array, /, *, rtol=None) core=(2, 2)
+        linalg.matrix_norm(x: array, /, *, keepdims=False, ord='fro') core=(2,)
+        linalg.matrix_power(x: array, n, /) core=(2,)
+        linalg.matrix_rank(x: array, /, *, rtol: index? = None) core=(2,)
+        linalg.outer(x1: array, x2: array, /) core=(1, 1)
+        linalg.pinv(x: array, /, *, rtol: index? = None) core=(2,)
+        linalg.qr(x: array, /, *, mode='reduced') core=(2,)
+        linalg.slogdet(x: array, /) core=(2,)
+        linalg.solve(x1: array, x2: array, /)
+        linalg.solve_triangular(x1: array, x2: array, /, *, upper=False, unit_diagonal=False)
+        linalg.svd(x: array, /, *, full_matrices=True) core=(2,)
+        linalg.svdvals(x: array, /) core=(2,)
+        linalg.trace(x: array, /, *, offset=0, dtype: dtype = None) core=(2,)
+        linalg.vector_norm(x: array, /, *, axis: axes = None, keepdims=False, ord=2)
+    """,
+    "fft": """
+        fft.fft(x: array, /, *, n=None, axis: axis = -1, norm='backward')
+        fft.fftfreq(n, /, *, d=1.0, dtype: dtype = None, device: device = None)
+        fft.fftn(x: array, /, *, s=None, axes: axes = None, norm='backward')
+        fft.fftshift(x: array, /, *, axes: axes = None)
+        fft.hfft(x: array, /, *, n=None, axis: axis = -1, norm='backward')
+        fft.ifft(x: array, /, *, n=None, axis: axis = -1, norm='backward')
+        fft.ifftn(x: array, /, *, s=None, axes: axes = None, norm='backward')
+        fft.ifftshift(x: array, /, *, axes: axes = None)
+        fft.ihfft(x: array, /, *, n=None, axis: axis = -1, norm='backward')
+        fft.irfft(x: array, /, *, n=None, axis: axis = -1, norm='backward')
+        fft.irfftn(x: array, /, *, s=None, axes: axes = None, norm='backward')
+        fft.rfft(x: array, /, *, n=None, axis: axis = -1, norm='backward')
+        fft.rfftfreq(n, /, *, d=1.0, dtype: dtype = None, device: device = None)
+        fft.rfftn(x: array, /, *, s=None, axes: axes = None, norm='backward')
+    """,
+    "beyond": """
+        einsum(subscripts, /, *operands: array*)
+        interp(x: array, points: array, values: array, /, *, left=None, right=None)
+        log_softmax(x: array, /, *, axis: axes = -1)
+        logsumexp(x: array, /, *, axis: axes = None, keepdims=False)
+        pad(x: array, pad_width, mode='constant', *, constant_values=0)
+        relu(x: array, /)
+        scatter_add(x: array, key: key, values: array, /)
+        softmax(x: array, /, *, axis: axes = -1)
     """,
     "sorting": """
         argsort(x: array, /, *, axis: axis = -1, descending=False, stable=True)
@@ -477,3 +537,6 @@ _lines = {
 _parsed: dict[str, Signature] = {}
 
 CHAPTERS = {chapter: tuple(name for name, (_, owner) in _lines.items() if owner == chapter) for chapter in TABLE}
+
+# What gradients and users need and the standard lacks. The meaning is NumPy's, or SciPy's where NumPy has none.
+BEYOND = (*CHAPTERS["beyond"], *FURTHER)

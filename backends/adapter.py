@@ -27,7 +27,7 @@ class Kernels:
         self.__name__ = f"agrad.kernels.{backend.name}{'.' + prefix[:-1] if prefix else ''}"
 
     def __getattr__(self, name: str) -> Any:
-        full = self._prefix + name
+        full = standard.SAME.get(self._prefix + name, self._prefix + name)
         if name.startswith("__") and name != "__array_namespace_info__":
             raise AttributeError(name)
         try:
@@ -40,7 +40,7 @@ class Kernels:
         return value
 
     def __dir__(self) -> list[str]:
-        ops = (name for name in engine.all_ops() if name.startswith(self._prefix))
+        ops = (name for name in (*engine.all_ops(), *standard.SAME) if name.startswith(self._prefix))
         names = {name.removeprefix(self._prefix).partition(".")[0] for name in ops}
         return sorted(names if self._prefix else {*names, *standard.CONSTANTS, *dtypes.DTYPES})
 

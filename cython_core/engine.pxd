@@ -59,7 +59,7 @@ cdef class Op:
     cdef int n_arrays                   # array parameters; -1 where one of them is variadic
     cdef int gather                     # position of a shape that may be spread over several ints, or -1
     cdef bint explicit                  # kernels are given the line's defaults: ops that plugins add
-    cdef bint spread                    # the arrays are given as the positional arguments themselves
+    cdef int spread                     # position of the arrays that are given as the rest of the positional arguments, or -1
     cdef int operators                  # 1, 2: all parameters are arrays (unary, binary); else 0
     cdef int code                       # code of the compiled short cut, or 0
     cdef public object rule_            # Rule once resolved, None before

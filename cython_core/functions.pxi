@@ -7,12 +7,14 @@ cdef int bind(Op op, PyObject* const* args, Py_ssize_t nargs, PyObject* names, P
     """
     cdef Py_ssize_t i, j, n_names = 0
     memset(argv, 0, MAX_PARAMS * sizeof(PyObject*))
-    if op.spread:
-        arrays = tuple([<object>args[i] for i in range(nargs)])
+    if op.spread >= 0:
+        for i in range(min(op.spread, nargs)):
+            argv[i] = args[i]
+        arrays = tuple([<object>args[i] for i in range(op.spread, nargs)])
         if len(arrays) == 1 and type(arrays[0]) in (list, tuple):
             arrays = tuple(arrays[0])
         held.append(arrays)
-        argv[0] = <PyObject*>arrays
+        argv[op.spread] = <PyObject*>arrays
     elif nargs > op.gather + 1 and op.gather >= 0 and type(<object>args[op.gather]) is int and type(<object>args[op.gather + 1]) is int:
         shape = tuple([<object>args[i] for i in range(op.gather, nargs)])    # x.reshape(2, 3)
         held.append(shape)

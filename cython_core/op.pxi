@@ -69,7 +69,10 @@ cdef class Op:
         self.n_params = len(parameters)
         self.n_positional = sum([p.role != "keyword_only" for p in parameters])
         self.explicit = signature.chapter == name.partition(".")[0]
-        self.spread = bool(parameters) and parameters[0].role == "var_positional"
+        self.spread = -1
+        for i in range(self.n_params):
+            if parameters[i].role == "var_positional":
+                self.spread = i
         arrays = [kind for kind in self.kinds if kind in (ARRAY, ARRAY_OR_NONE)]
         self.n_arrays = -1 if ARRAYS in self.kinds else len(arrays)
         self.operators = len(arrays) if len(arrays) == len(parameters) and len(arrays) <= 2 and ARRAY_OR_NONE not in self.kinds else 0

@@ -440,8 +440,8 @@ cdef object apply(Op op, PyObject** argv):
             names.append(op.parameters[i])
             n += 1
     name_tuple = tuple(names) if names else None
-    if op.spread:
-        out = kernel_inline(op, backend)(*raws[0], **{name: raws[op.parameters.index(name)] for name in names})
+    if op.spread >= 0:
+        out = kernel_inline(op, backend)(*raws[:op.spread], *raws[op.spread], **{name: raws[op.parameters.index(name)] for name in names})
     else:
         out = PyObject_Vectorcall(kernel_inline(op, backend), call, n - len(names), <PyObject*>name_tuple if name_tuple is not None else NULL)
     if statics:
@@ -489,7 +489,7 @@ cdef object wrap_result(Op op, Mode mode, Backend backend, object raw, tuple ope
         for i in range(len(outputs)):
             if mode.inference:
                 (<Tensor>outputs[i]).flags |= INFERENCE
-            if op.view and op.spread:
+            if op.view and op.spread == 0:
                 note_spread_view(mode, operands[i], <Tensor>outputs[i])
             elif op.view and isinstance(operands[0], Tensor):
                 note_view(op, mode, <Tensor>operands[0], <Tensor>outputs[i], args, i)

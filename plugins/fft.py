@@ -1,0 +1,5 @@
+"""Rules of the chapter "fft"."""
+
+from agrad.rules import RuleSet
+
+rules = RuleSet("fft")

@@ -1,0 +1,5 @@
+"""Rules of the chapter "linalg"."""
+
+from agrad.rules import RuleSet
+
+rules = RuleSet("linalg")

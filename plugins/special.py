@@ -1,0 +1,5 @@
+"""The rule set "special"."""
+
+from agrad.rules import RuleSet
+
+rules = RuleSet("special")
