@@ -1,9 +1,10 @@
-"""The command line: ``agrad demo`` and ``agrad info``, also as ``python -m agrad``.
+"""The command line: ``agrad demo``, ``agrad info`` and ``agrad coverage``, also as ``python -m agrad``.
 
 It only asks and prints. What a command needs is imported when that command runs.
 """
 
 import argparse
+import json
 import platform
 import sys
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "info":
         return info()
+    if options.command == "coverage":
+        return coverage(options.namespace, options.backend, options.json)
     return demo(options.backend, options.device, options.steps, options.seed)
 
 
@@ -43,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     commands.add_parser("info", help="say what is installed and how it is configured")
+
+    options = commands.add_parser("coverage", help="say which functions of a namespace have a derivative, per backend")
+    options.add_argument("--backend", help="only this one; all that are installed if left out")
+    options.add_argument("--namespace", default="array_api", help="array_api, numpy, scipy.special or torch")
+    options.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     options = commands.add_parser("demo", help="train a small classifier on handwritten digits and check its gradient")
     options.add_argument("--backend", help="numpy, torch, array_api_strict, ...; the configured one if left out")
@@ -91,6 +99,21 @@ def demo(backend: str | None, device: str | None, steps: int | None, seed: int |
 def _complain(command: str, message: str) -> int:
     print(f"agrad {command}: {message}", file=sys.stderr)
     return 2
+
+
+# ---- agrad coverage --------------------------------------------------------------------------------------------------
+
+
+def coverage(namespace: str, backend: str | None, as_json: bool) -> int:
+    """Print which functions of a namespace have a derivative; return 2 for a namespace or backend that is not there."""
+    from agrad import coverage as report
+
+    try:
+        found = report.coverage(namespace, backend)
+    except (ImportError, ValueError) as error:
+        return _complain("coverage", str(error))
+    print(json.dumps(found, indent=1) if as_json else report.table(found))
+    return 0
 
 
 # ---- agrad info ------------------------------------------------------------------------------------------------------

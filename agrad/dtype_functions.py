@@ -183,7 +183,7 @@ class NamespaceInfo:
 
     def capabilities(self) -> dict[str, Any]:
         """What data-dependent things the backend can do."""
-        eager = not self._backend.lazy
+        eager = self._backend.knows_values
         return {"boolean indexing": eager, "data-dependent shapes": eager, "max dimensions": 64}
 
     def default_device(self) -> Any:
@@ -194,7 +194,7 @@ class NamespaceInfo:
         """The dtypes of new arrays where nothing is said."""
         real = default_dtype(self._backend)
         complex_dtype = dtypes.of("complex64" if real.bits <= 32 else "complex128")
-        integer = dtypes.of("int64")
+        integer = self._backend.default_integer()
         return {"real floating": real, "complex floating": complex_dtype, "integral": integer, "indexing": integer}
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, dtypes.DType]:

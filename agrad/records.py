@@ -84,7 +84,7 @@ class Record:
         linear_part: Any = None,
         once: bool = False,
         node: Any = None,
-        view: bool = False,
+        view: bool | str = False,
         complex: bool = True,
         domain: Any = None,
         samples: Iterable[Case] | None = None,

@@ -194,15 +194,16 @@ class RuleSet:
             if not self.override:
                 declared = self.new_ops.get(name) or self.table_ops.get(name)
                 record.kernels = declared.kernels if declared else {}
-                op.set_rule(rule, record, record.view, OPERATOR_CODES.get(name, 0))
+                op.set_rule(rule, record, VIEWS[record.view], OPERATOR_CODES.get(name, 0))
 
     def act(self) -> None:
         """Replace the rules of the owner for the rest of the process."""
         for name, rule in self.bound.items():
             op = rule.op
-            op.set_rule(rule, op.record, op.record.view, OPERATOR_CODES.get(name, 0))
+            op.set_rule(rule, op.record, VIEWS[op.record.view], OPERATOR_CODES.get(name, 0))
 
 
+VIEWS = {False: 0, True: 1, "itself": 2}  # what a record says of views, and the engine's code for it
 OPERATOR_CODES = {"add": 1, "subtract": 2, "multiply": 3, "divide": 4}  # ops with a compiled short cut
 
 

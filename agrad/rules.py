@@ -40,9 +40,9 @@ Formulas that are not holomorphic (abs, real, imag, conj) are linear or general,
 (``jvp=``, ``linear_part=``) are declared here and follow from the family elsewhere.
 
 Further fields of a record: ``node`` (PyTorch's name of the graph node, or a function of (args, scalars)), ``view`` (the
-result may share memory with the first argument), ``complex`` (False: real input only), ``domain``, ``samples``,
-``special``, ``tol``, ``second`` (False: second order is not checked), ``note``. Made with: `case`, `ints`, `mask`,
-`distinct`, `values`, `point`.
+result may share memory with the first argument; "itself": it is either that argument or new), ``complex`` (False: real
+input only), ``domain``, ``samples``, ``special``, ``tol``, ``second`` (False: second order is not checked), ``note``.
+Made with: `case`, `ints`, `mask`, `distinct`, `values`, `point`.
 
 The parts: `agrad.records` (what is said of one op), `agrad.formulas` (compiling), `agrad.rule_set` (the families),
 `agrad.loading` (entry points, owners, overrides). None of them may know a backend or a single rule.

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agrad import backends, dtypes, standard
+from agrad.backends import transforms
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Backend, Op
 
@@ -78,7 +79,8 @@ class Adapter(Backend):
         self._neutral: dict[Any, dtypes.DType] = {}
         self._names: dict[str, Callable[..., Any]] = {
             "getitem": self.get_item, "setitem": self._setitem, "copy": self.copy, "read_view": self._read_view,
-            "write_view": self._write_view, "scatter": self._scatter, "extremum": self._extremum, **self.own,
+            "write_view": self._write_view, "scatter": self._scatter, "extremum": self._extremum,
+            "scatter_add": self._scatter_add, **self.own,
         }
 
     @property
@@ -92,13 +94,13 @@ class Adapter(Backend):
 
     def kernel(self, op: Op) -> Callable[..., Any] | None:
         """The raw function for an op, None where the library lacks it."""
-        own = self._names.get(op.name)
-        if own is not None:
-            return own
-        place: Any = self.namespace
-        for part in op.name.split("."):
-            place = getattr(place, part, None)
-        return place if callable(place) else None
+        place: Any = self._names.get(op.name)
+        if place is None and op.signature.chapter != "beyond":  # libraries use these names for calls of another form
+            place = self.namespace
+            for part in op.name.split("."):
+                place = getattr(place, part, None)
+        found = place if callable(place) else None
+        return transforms.kernel(self, op.name, found) if op.signature.chapter == "fft" else found
 
     # -- dtypes
 
@@ -170,6 +172,15 @@ class Adapter(Backend):
     def default_dtype(self) -> dtypes.DType:
         """What Python floats become where nothing else is said."""
         return dtypes.of("float64")
+
+    def default_integer(self) -> dtypes.DType:
+        """What Python integers become, and what indices are."""
+        return dtypes.of("int64")
+
+    @property
+    def knows_values(self) -> bool:
+        """Whether a program may branch on values: shapes may depend on them, boolean masks select."""
+        return not self.lazy
 
     def convert(self, raw: Any, dtype: Any, device: Any, copy: bool | None) -> Any:
         """An array of this backend in another dtype or on another device."""
@@ -254,6 +265,17 @@ class Adapter(Backend):
         for key, array in zip(keys, arrays, strict=True):
             buffer = self.scatter_add(buffer, key, array)
         return buffer
+
+    def _scatter_add(self, x: Any, key: Any, values: Any) -> Any:
+        """x with values added at a key; what does not fit into x's dtype is refused, as NumPy does."""
+        if not isinstance(values, self.array_kinds):
+            values = self.scalar(values, self._dtype_for(values, x), self.device_of(x))
+        kinds = [KINDS.index(self.neutral_dtype(raw).kind) for raw in (x, values)]
+        if kinds[0] < kinds[1]:
+            raise TypeError(
+                f"scatter_add() cannot add {self.neutral_dtype(values)} to an array of {self.neutral_dtype(x)}"
+            )
+        return self.scatter_add(self.as_array(self.copy(x)), key, values)
 
     def _extremum(self, x: Any, axis: int, /, *, keepdims: bool = False, largest: bool = True) -> tuple[Any, Any]:
         """The largest or smallest element along an axis, and where it is: PyTorch's max(dim=)."""

@@ -169,7 +169,18 @@ cdef inline bint same_meta(Backend backend, object a, object b) except -1:
     """Whether two raw arrays have the same shape and dtype."""
     if backend.speed.same != NULL:
         return backend.speed.same(<PyObject*>a, <PyObject*>b)
-    return a.dtype == b.dtype and tuple(a.shape) == tuple(b.shape)
+    return a.dtype == b.dtype and same_shape(shape_of(backend, a), shape_of(backend, b))
+
+
+cdef bint same_shape(tuple a, tuple b) except -1:
+    """Whether two shapes are surely equal; an unknown length (nan, None) is equal to none, not even to itself."""
+    cdef Py_ssize_t i
+    if len(a) != len(b):
+        return False
+    for i in range(len(a)):
+        if a[i] is None or not (a[i] == b[i]):
+            return False
+    return True
 
 
 cdef inline tuple shape_of(Backend backend, object raw):

@@ -64,7 +64,7 @@ cdef class Op:
     cdef int code                       # code of the compiled short cut, or 0
     cdef public object rule_            # Rule once resolved, None before
     cdef bint resolved                  # the plugin that owns the op is loaded
-    cdef bint view                      # the result may share memory with the first argument
+    cdef int view                       # the result may share memory with the first argument (1), or be the argument itself (2)
     cdef list kernels                   # callable per Backend.number, None until resolved
     cdef public object record           # what the rule set says about the op
     cdef public object foreign          # called with arguments that the signature does not know (torch's spellings)

@@ -255,7 +255,7 @@ cdef object fit(Node node, int k, object r, object g, bint tensors):
         else:
             like = like_of(backend, (<Tensor>g).raw if isinstance(g, Tensor) else g)
     shape = shape_of(backend, raw)
-    if shape != like.shape:
+    if shape != like.shape if backend.plain else not same_shape(shape, like.shape):
         summed = None if tensors else sum_leading(backend, r, shape, like.shape)
         r = summed if summed is not None else sum_to(node, k, r, shape, like.shape, backend.facade if tensors else backend.xp)
         raw = (<Tensor>r).raw if tensors else r
@@ -292,14 +292,15 @@ cdef object sum_to(Node node, int k, object r, tuple shape, tuple target, object
     if extra < 0:
         raise RuntimeError(f"{label_of(node, k)} returned shape {shape}, expected one compatible with {target}")
     for i in range(len(target)):
-        if not isinstance(target[i], int) or not isinstance(shape[extra + i], int):
-            if target[i] is not shape[extra + i]:
-                raise RuntimeError(f"{label_of(node, k)}: cannot decide whether an axis of unknown length was broadcast "
-                                   f"(result {shape}, operand {target})")
-        elif target[i] == 1 and shape[extra + i] != 1:
+        if target[i] is not None and target[i] == shape[extra + i]:     # not `!=`: nan is unequal to itself
+            continue
+        if isinstance(target[i], int) and target[i] == 1:
             axes.append(extra + i)
             keep = True
-        elif target[i] != shape[extra + i]:
+        elif not isinstance(target[i], int) or not isinstance(shape[extra + i], int):
+            raise RuntimeError(f"{label_of(node, k)}: cannot decide whether an axis of unknown length was broadcast "
+                               f"(result {shape}, operand {target})")
+        else:
             raise RuntimeError(f"{label_of(node, k)} returned shape {shape}, expected one compatible with {target}")
     if axes:
         r = xp.sum(r, axis=tuple(axes) if len(axes) > 1 else axes[0])

@@ -11,6 +11,8 @@ cdef int note_view(Op op, Mode mode, Tensor base, Tensor out, object args, int o
     out.flags |= base.flags & INFERENCE
     if mode.inference or base.flags & INFERENCE or out is base:
         return 0
+    if op.view == 2 and out.raw is not base.raw and not in_same_memory(base.backend, out.raw, base.raw):
+        return 0
     if base.backend.mutable and type(out.raw) is base.backend.array_type:
         if type(base.raw) is base.backend.array_type:
             if not may_share(base.backend, out.raw, base.raw):
@@ -34,11 +36,14 @@ cdef inline bint may_share(Backend backend, object a, object b) except -1:
     return backend.speed.shares(<PyObject*>a, <PyObject*>b) if backend.speed.shares != NULL else backend.shares(a, b)
 
 
+cdef inline bint in_same_memory(Backend backend, object a, object b) except -1:
+    """Whether two raw arrays share memory that can be written; scalars and immutable arrays have none."""
+    return backend.mutable and type(a) is backend.array_type and type(b) is backend.array_type and may_share(backend, a, b)
+
+
 cdef inline bint shares_with_base(View view, object raw) except -1:
-    """Whether a view's raw array lies in the base's memory; scalars and immutable arrays never do."""
-    cdef Backend backend = view.base.backend
-    return (backend.mutable and type(raw) is backend.array_type and type(view.base.raw) is backend.array_type
-            and may_share(backend, raw, view.base.raw))
+    """Whether a view's raw array lies in the base's memory."""
+    return in_same_memory(view.base.backend, raw, view.base.raw)
 
 
 cdef bint take_from_array(Op op, Mode mode, Tensor base, Tensor out, object args, int output) except -1:
@@ -191,7 +196,7 @@ cdef int check_writable(Tensor t, Mode mode, bint tracks, bint item=False) excep
         if view.op.name in ("broadcast_to", "broadcast_arrays", "meshgrid"):
             raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "
                                "clone() the tensor before performing the operation.")
-        if view.output >= 0 and mode.grad and not t.view_.detached and (tracks or t.view_.base.flags & TRACKED):
+        if view.output >= 0 and mode.grad and not t.view_.detached and (tracks or t.view_.base.flags & TRACKED) and not copies_saved(mode):
             name = "Unbind" if view.op.name == "unstack" else view.op.name.capitalize()
             raise RuntimeError(
                 f"Output {view.output} of {name} is a view and is being modified inplace. This view is the output of a function that returns "
@@ -210,13 +215,16 @@ def install_policy(policy):
     saved_write_policy = policy
 
 
+cdef bint copies_saved(Mode mode) except -1:
+    """Whether writes leave saved values as they are."""
+    policy = mode.on_saved_write if mode.on_saved_write is not None else saved_write_policy()
+    return policy == "copy"
+
+
 cdef bint must_move(Tensor t, Mode mode) except -1:
     """Whether a write has to leave the present array to those who saved it."""
     cdef Cell cell = t.cell
-    if cell is None or cell.saved_version != cell.version + 1:
-        return False
-    policy = mode.on_saved_write if mode.on_saved_write is not None else saved_write_policy()
-    return policy == "copy"
+    return cell is not None and cell.saved_version == cell.version + 1 and copies_saved(mode)
 
 
 cdef int move(Tensor t) except -1:

@@ -95,8 +95,8 @@ cdef class Op:
             return self.function
         raise AttributeError(name)
 
-    def set_rule(self, Rule rule, record, bint view, int code):
-        """Complete the op with its rule (None: none), its record and its compiled short cut."""
+    def set_rule(self, Rule rule, record, int view, int code):
+        """Complete the op with its rule (None: none), its record, whether it may return a view (2: the argument itself), its short cut."""
         self.rule_, self.record, self.view, self.code, self.resolved = rule, record, view, code, True
 
     @property

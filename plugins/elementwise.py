@@ -22,7 +22,7 @@ def ratio(a, b, xp):
 
 # -------------------------------------------------------------------------------------------------------- arithmetic
 
-rules.elementwise("positive", x=1, view=True)
+rules.elementwise("positive", x=1, view="itself")
 rules.elementwise("negative", x=-1, node="NegBackward0")
 rules.elementwise("add", x1=1, x2=1)
 rules.elementwise("subtract", x1=1, x2=-1, node=lambda args, scalars: "RsubBackward1" if scalars[0] else "SubBackward0")
@@ -185,7 +185,7 @@ rules.general(
     domain=(0.3, 2.0), samples=[*UNARY, case(values([-1.5, 0.7]))],
     special=[point((0.0,), (0.0,)), point((-2.0,), (0.0,)), point((0j,), (0j,)), point((2j,), (0.5 + 0j,))],
 )
-rules.linear("conj", x=lambda g, xp: xp.conj(g), view=True, samples=UNARY)
+rules.linear("conj", x=lambda g, xp: xp.conj(g), view="itself", samples=UNARY)
 rules.linear("real", x=lambda g: g, view=True, node="SelectBackward0", samples=UNARY)
 rules.linear("imag", x=lambda g: g * 1j, view=True, node="SelectBackward0", samples=UNARY, note="of complex input only")
 rules.elementwise(

@@ -50,7 +50,7 @@ def diff_append(g, axis, n, x_like, prepend_like, append_like, xp):
 
 rules.linear(
     "diff", x=diff_x, prepend=diff_prepend, append=diff_append,
-    node="SubBackward0", view=True, note="no difference at all, n = 0, leaves prepend and append out",
+    node="SubBackward0", view="itself", note="no difference at all, n = 0, leaves prepend and append out",
     samples=[
         case((4,)), case((3, 2), axis=0), case((2, 4), n=2), case((2, 3), n=3), case((2, 2), n=5), case((3,), n=0),
         case((0,)), case((2, 0), axis=-1), case((2, 3), axis=-1, prepend=(2, 1)), case((3,), n=0, prepend=(1,)),

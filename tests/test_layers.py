@@ -22,7 +22,7 @@ LAYERS = [
     ("agrad.namespaces", "agrad.creation", "agrad.methods", "agrad.printing", "agrad.autograd", "agrad.defaults",
      "agrad.dtype_functions", "agrad.comparison", "agrad.random", "agrad.spellings", "agrad.transfer"),
     ("agrad",),  # the front: imports everything below it
-    ("agrad.testing", "agrad.demo", "agrad.__main__"),
+    ("agrad.testing", "agrad.demo", "agrad.coverage", "agrad.__main__"),
 ]
 
 # Array libraries and the only modules that may name them.
@@ -32,6 +32,8 @@ ARRAY_LIBRARIES = {
     "cupy": ("agrad.backends",),
     "dask": ("agrad.backends",),
     "jax": ("agrad.backends",),
+    "ndonnx": ("agrad.backends",),
+    "sparse": ("agrad.backends",),
     "torch": ("agrad.backends",),
 }
 NUMPY_FREE = ("agrad.cython_core.engine", "agrad.standard", *RULES, "agrad.plugins")
