@@ -100,17 +100,20 @@ __all__ = [
 ]
 
 
+_LATER = ("export", "testing")  # imported when first used
+
+
 def __getattr__(name: str) -> _Any:
     """Names of plugins: `agrad.physics.lj` is found when it is first used."""
     if not name.startswith("_"):
-        if name == "testing":
+        if name in _LATER:
             from importlib import import_module
 
-            return import_module("agrad.testing")
+            return import_module(f"agrad.{name}")
         if _engine.owns_prefix(name):
             return globals().setdefault(name, namespaces.Prefix(name + "."))
     raise AttributeError(f"module 'agrad' has no attribute {name!r}")
 
 
 def __dir__() -> _builtins.list[str]:
-    return sorted({*__all__, "testing", "__version__"})
+    return sorted({*__all__, *_LATER, "__version__"})

@@ -123,6 +123,10 @@ cdef class Backend:
         """An index that is neither int, slice, None nor Ellipsis, in the form that kernels of this backend take."""
         return value
 
+    def is_length(self, value):
+        """Whether a value that is no int can be the length of an axis: a symbol of a lazy backend."""
+        return False
+
     def normalise(self, raw):
         """A raw result in the form that Tensors keep."""
         return raw

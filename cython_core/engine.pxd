@@ -39,6 +39,7 @@ cdef class Backend:
     cdef tuple other_types              # further types that count as its arrays (NumPy scalars)
     cdef public bint mutable            # arrays can be written in place
     cdef public bint lazy               # values are not known while a program runs
+    cdef public bint adopts             # tensors of other backends become constants of this one where both meet
     cdef public bint plain              # shape and dtype are the arrays' own attributes, shape a tuple of int
     cdef public bint devices            # arrays live on one of several devices
     cdef public bint counts_references  # a reference count of one proves that nobody shares the memory

@@ -423,7 +423,7 @@ cdef int set_item(Tensor t, object key, object value) except -1:
     synchronise(t)
     if isinstance(value, Tensor):
         if (<Tensor>value).backend is not t.backend:
-            raise mixed_backends(op_setitem, t.backend, (<Tensor>value).backend)
+            value = adopted(op_setitem, t.backend, <Tensor>value)
         synchronise(<Tensor>value)
     elif not agrad_is_scalar(<PyObject*>value):
         value = special_methods["as_operand"](value, t)

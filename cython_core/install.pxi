@@ -50,7 +50,7 @@ def install_methods(table):
 
 
 cdef object OPEN_SLOTS = frozenset((
-    "backend_of", "dtype_of", "check_cast", "as_operand", "__init__", "__iter__", "__contains__", "__bool__", "__int__", "__float__",
+    "backend_of", "adopt", "dtype_of", "check_cast", "as_operand", "__init__", "__iter__", "__contains__", "__bool__", "__int__", "__float__",
     "__complex__", "__index__", "__repr__", "__format__", "__reduce_ex__",
 ))
 

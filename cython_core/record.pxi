@@ -11,6 +11,29 @@ cdef object mixed_backends(Op op, Backend a, Backend b):
                      f"move one with to(backend={a.name!r}) or to(backend={b.name!r})")
 
 
+cdef Tensor adopted(Op op, Backend backend, Tensor t):
+    """A tensor of another backend on this one, recorded; an error if this backend does not take in others'."""
+    if not backend.adopts:
+        raise mixed_backends(op, backend, t.backend)
+    return <Tensor>special_methods["adopt"](t, backend)
+
+
+cdef int adopt_operands(Op op, Backend backend, PyObject** argv, list held) except -1:
+    """Put adopted tensors in the places of those of other backends."""
+    cdef int i
+    for i in range(op.n_params):
+        if argv[i] == NULL or op.kinds[i] not in (ARRAY, ARRAY_OR_NONE, ARRAYS, INDEX):
+            continue
+        value = <object>argv[i]
+        if op.kinds[i] == ARRAYS:
+            value = tuple([adopted(op, backend, <Tensor>v) if isinstance(v, Tensor) and (<Tensor>v).backend is not backend else v for v in value])
+        elif isinstance(value, Tensor) and (<Tensor>value).backend is not backend:
+            value = adopted(op, backend, <Tensor>value)
+        held.append(value)
+        argv[i] = <PyObject*>value
+    return 0
+
+
 cdef inline object kernel_inline(Op op, Backend backend):
     cdef list kernels = op.kernels
     if backend.number < len(kernels):
@@ -72,7 +95,7 @@ cdef object binary(Op op, object a, object b):
         if isinstance(b, Tensor):
             tb = <Tensor>b
             if tb.backend is not backend:
-                raise mixed_backends(op, backend, tb.backend)
+                return binary(op, adopted(op, tb.backend, ta), b) if tb.backend.adopts else binary(op, a, adopted(op, backend, tb))
             synchronise(tb)
             rb = tb.raw
         else:
@@ -324,7 +347,9 @@ cdef Backend find_backend(Op op, PyObject** argv):
 
 cdef inline Backend check_backend(Op op, Backend one, Backend other):
     if one is not None and one is not other:
-        raise mixed_backends(op, one, other)
+        if one.adopts == other.adopts:
+            raise mixed_backends(op, one, other)
+        return one if one.adopts else other
     return other
 
 
@@ -351,6 +376,8 @@ cdef object raw_key(Backend backend, object key, list guards):
     if key is None or key is Ellipsis or type(key) is int or type(key) is slice and is_plain_slice(<slice>key):
         return key
     if isinstance(key, Tensor):
+        if (<Tensor>key).backend is not backend and backend.adopts:
+            key = adopted(op_getitem, backend, <Tensor>key)
         synchronise(<Tensor>key)
         if (<Tensor>key).backend is not backend:
             raise TypeError(f"a tensor of {backend.name} cannot be indexed with one of {(<Tensor>key).backend.name}")
@@ -363,7 +390,7 @@ cdef object raw_key(Backend backend, object key, list guards):
     if type(key) is tuple:
         return tuple([backend.key(list(part)) if type(part) is tuple else raw_key(backend, part, guards) for part in <tuple>key])
     if type(key) is slice:
-        return slice(slice_part(key.start), slice_part(key.stop), slice_part(key.step))
+        return slice(slice_part(backend, key.start), slice_part(backend, key.stop), slice_part(backend, key.step))
     if isinstance(key, list) and any([isinstance(part, (slice, type(None), type(Ellipsis), Tensor)) for part in key]):
         raise IndexError("an index that mixes slices or tensors must be a tuple, not a list")
     return backend.key(key)
@@ -374,8 +401,8 @@ cdef inline bint is_plain_slice(slice key):
             and (key.step is None or type(key.step) is int))
 
 
-cdef object slice_part(object part):
-    return part if part is None else operator.index(part)
+cdef object slice_part(Backend backend, object part):
+    return part if part is None or backend.is_length(part) else operator.index(part)
 
 
 cdef object apply(Op op, PyObject** argv):
@@ -385,11 +412,13 @@ cdef object apply(Op op, PyObject** argv):
     cdef PyObject* call[MAX_PARAMS]
     cdef int i, kind, n = 0, n_given
     cdef bint tracked = False, statics = False
-    cdef list raws, operands, names = [], guards = []
+    cdef list raws, operands, names = [], guards = [], held = []
     cdef object value, args = None, out
     if not op.resolved:
         resolve(op)
     backend = find_backend(op, argv)
+    if backend.adopts:
+        adopt_operands(op, backend, argv, held)
     raws = [None] * op.n_params
     operands = []
     n_given = 0

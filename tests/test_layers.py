@@ -22,7 +22,7 @@ LAYERS = [
     ("agrad.namespaces", "agrad.creation", "agrad.methods", "agrad.printing", "agrad.autograd", "agrad.defaults",
      "agrad.dtype_functions", "agrad.comparison", "agrad.random", "agrad.spellings", "agrad.transfer"),
     ("agrad",),  # the front: imports everything below it
-    ("agrad.testing", "agrad.demo", "agrad.coverage", "agrad.__main__"),
+    ("agrad.testing", "agrad.demo", "agrad.coverage", "agrad.export", "agrad.__main__"),
 ]
 
 # Array libraries and the only modules that may name them.
@@ -33,6 +33,7 @@ ARRAY_LIBRARIES = {
     "dask": ("agrad.backends",),
     "jax": ("agrad.backends",),
     "ndonnx": ("agrad.backends",),
+    "spox": ("agrad.backends",),
     "sparse": ("agrad.backends",),
     "torch": ("agrad.backends",),
 }
