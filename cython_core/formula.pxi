@@ -299,7 +299,7 @@ cdef object sum_to(Node node, int k, object r, tuple shape, tuple target, object
             keep = True
         elif not isinstance(target[i], int) or not isinstance(shape[extra + i], int):
             raise RuntimeError(f"{label_of(node, k)}: cannot decide whether an axis of unknown length was broadcast "
-                               f"(result {shape}, operand {target})")
+                               f"(result {shape}, operand {target}); choose with where(mask, x, 0) instead of x[mask], or make the lengths known")
         else:
             raise RuntimeError(f"{label_of(node, k)} returned shape {shape}, expected one compatible with {target}")
     if axes:

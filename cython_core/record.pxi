@@ -76,10 +76,19 @@ cdef inline object call_binary(Op op, Backend backend, object a, object b):
 
 cdef object foreign_operand(Op op, Backend backend, object value):
     """A raw operand made of an array, or of something that the backend can read as one; NotImplemented."""
-    if is_array(backend, value):
-        backend.reject_tracked(value)
-        return value
-    return backend.operand(value)
+    try:
+        if is_array(backend, value):
+            backend.reject_tracked(value)
+            return value
+        return backend.operand(value)
+    except TypeError as error:
+        raise under_name(op, error) from None
+
+
+cdef object under_name(Op op, object error):
+    """The same error, saying which op it came from."""
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(f"{op.name}(): {error}")
 
 
 cdef object binary(Op op, object a, object b):
@@ -452,9 +461,9 @@ cdef object apply(Op op, PyObject** argv):
             raws[i] = raw_key(backend, value, guards)
             statics = True
         else:
-            raws[i] = (backend.to_dtype(value) if kind == DTYPE and value is not None
-                       else backend.to_device(value) if kind == DEVICE and value is not None
-                       else static_value(op, i, value))
+            raws[i] = (static_value(op, i, value) if value is None or kind == STATIC
+                       else place_value(op, backend, kind, value) if kind != SHAPE
+                       else shape_value(op, backend, value))
             statics = True
         if i < op.n_positional:
             n_given = i + 1
@@ -486,6 +495,31 @@ cdef object static_value(Op op, int i, object value):
             raise TypeError(f"{op.name}(): {op.parameters[i]!r} must be a Python value, not a Tensor; the signature is {op.name}{op.signature.text}")
         return value.item()
     return freeze(value)
+
+
+cdef object place_value(Op op, Backend backend, int kind, object value):
+    """A dtype or device as the backend names it."""
+    try:
+        return backend.to_dtype(value) if kind == DTYPE else backend.to_device(value)
+    except (TypeError, ValueError) as error:
+        raise under_name(op, error) from None
+
+
+cdef object shape_value(Op op, Backend backend, object value):
+    """A shape: integers, and on lazy backends symbols."""
+    if type(value) is not tuple and type(value) is not list:
+        return length_value(op, backend, value)
+    return tuple([length if type(length) is int else length_value(op, backend, length) for length in value])
+
+
+cdef object length_value(Op op, Backend backend, object value):
+    if backend.is_length(value):
+        return value
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{op.name}() on the backend {backend.name}: a shape is made of integers, got {value!r}; where a length is not known "
+                        "yet, use zeros_like(x) and its like, or compute it first") from None
 
 
 cdef object freeze(object value):

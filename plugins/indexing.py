@@ -56,12 +56,23 @@ def setitem_node(args, scalars):
 
 def written(g, key, x_like, value_like, xp):
     """What reached the elements that were written; the engine adds up the axes along which the value was broadcast."""
+    chosen = only_mask(key, xp)
+    if chosen is not None and value_like.ndim <= x_like.ndim - chosen.ndim:     # no length depends on the mask's values
+        behind = tuple(range(chosen.ndim, x_like.ndim))
+        return xp.where(xp.expand_dims(chosen, axis=behind), g, 0)
     read = xp.getitem(g, key)
     if may_repeat(key, xp):
         read = xp.where(winners(read, key, x_like, xp), read, 0)
     extra = value_like.ndim - read.ndim
     # Libraries accept values with more axes than the key selects, as long as those have size 1.
     return xp.expand_dims(read, axis=tuple(range(extra))) if extra > 0 else read
+
+
+def only_mask(key, xp):
+    """The mask, if the key is one and nothing else."""
+    (part, *others) = parts(key) or (None,)
+    is_mask = not others and getattr(part, "ndim", 0) > 0 and xp.isdtype(part.dtype, "bool")
+    return part if is_mask else None
 
 
 def may_repeat(key, xp):

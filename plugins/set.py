@@ -1,12 +1,34 @@
-"""Rules of the chapter "set": none of its functions has a derivative.
-Must not know any array library."""
+"""Rules of the chapter "set": which values there are. Must not know any array library."""
 
-from agrad.rules import RuleSet, case, ints
+from agrad.rules import RuleSet, case, distinct, ints, point
 
 rules = RuleSet("set")
 
+
+def to_first(g, indices, x_like, xp):
+    """Each value is an element of x: the first one that has it."""
+    if g is None:
+        return None
+    flat = xp.scatter_add(xp.zeros((x_like.size,), dtype=x_like.dtype, device=x_like.device), indices, g)
+    return xp.reshape(flat, x_like.shape)
+
+
+def first(x, xp):
+    """Where each value stands first."""
+    return xp.unique_all(x)[1]
+
+
+SAMPLES = [case(distinct((4,))), case(distinct((2, 3))), case(distinct((0,)))]
+EQUAL = point(([2.0, 1.0, 2.0],), ([1.0, 1.0, 0.0],))
+FIRST = {
+    "samples": SAMPLES, "complex": False,
+    "note": "equal elements: the first one gets the gradient; where elements are about to become equal there is none",
+}
+
 rules.not_differentiable("isin", samples=[case(ints((2, 3), 0, 4), ints((2,), 0, 4)), case((3,), (2,), invert=True)])
-rules.not_differentiable(
-    "unique_all", "unique_counts", "unique_inverse", "unique_values",
-    note="equality of elements decides the shape, so even the values have no derivative; as in PyTorch",
+rules.general("unique_all", vjp={"x": lambda g, out, x_like, xp: to_first(g[0], out[1], x_like, xp)}, **FIRST)
+rules.general("unique_counts", vjp={"x": lambda g, x, x_like, xp: to_first(g[0], first(x, xp), x_like, xp)}, **FIRST)
+rules.general("unique_inverse", vjp={"x": lambda g, x, x_like, xp: to_first(g[0], first(x, xp), x_like, xp)}, **FIRST)
+rules.general(
+    "unique_values", vjp={"x": lambda g, x, x_like, xp: to_first(g, first(x, xp), x_like, xp)}, special=[EQUAL], **FIRST
 )
