@@ -4,8 +4,9 @@ Only what the standard lacks and agrad promises is filled in here: keys beyond t
 arrays, adding at repeated positions. There the positions come from NumPy, and the data takes the library's public way.
 """
 
+from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import array_api_strict as namespace
 import numpy as np
@@ -13,8 +14,9 @@ import numpy as np
 from agrad import dtypes
 from agrad.backends.adapter import Adapter
 
-DEVICES = {repr(device).split("'")[1]: device for device in namespace.__array_namespace_info__().devices()}
-CPU = namespace.__array_namespace_info__().default_device()
+INFO = namespace.__array_namespace_info__()
+DEVICES = {repr(device).split("'")[1]: device for device in INFO.devices()}
+CPU = INFO.default_device()
 
 
 def _is_basic(key: Any) -> bool:
@@ -47,11 +49,27 @@ def _complete(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
     return tuple(parts)
 
 
+def _diagonal(x: Any, /, *, offset: int = 0) -> Any:
+    return namespace.asarray(namespace.linalg.diagonal(x, offset=offset), copy=True)     # NumPy's view is read-only
+
+
+def _matrix_power(x: Any, n: int, /) -> Any:
+    return namespace.asarray(x, copy=True) if n == 1 else namespace.linalg.matrix_power(x, n)   # NumPy returns x itself
+
+
+def _isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Any:
+    found = namespace.isin(x1, x2)  # which forgets invert
+    return namespace.logical_not(found) if invert else found
+
+
 class ArrayApiStrict(Adapter):
     """Arrays of array-api-strict."""
 
     label, arrays, namespace = "array_api_strict", type(namespace.asarray(0)), namespace
     distribution = "array-api-strict"
+    own: ClassVar[dict[str, Callable[..., Any]]] = {
+        "linalg.diagonal": _diagonal, "linalg.matrix_power": _matrix_power, "isin": _isin,
+    }
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,6 +86,12 @@ class ArrayApiStrict(Adapter):
         if found is None:
             raise TypeError(f"array_api_strict has no {neutral}: the standard does not know it")
         return found
+
+    def has_dtype(self, dtype: dtypes.DType, device: Any = None) -> bool:
+        return dtype.name in INFO.dtypes(device=device)
+
+    def default_dtypes(self, device: Any = None) -> dict[str, dtypes.DType]:
+        return {kind: dtypes.of(own) for kind, own in INFO.default_dtypes(device=device).items()}
 
     def to_device(self, device: Any) -> Any:
         if device in DEVICES.values():

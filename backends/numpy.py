@@ -5,6 +5,7 @@ count as arrays of this backend and must never pass for Python numbers, although
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,10 +54,53 @@ def _diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append:
     return np.diff(x, n=n, axis=axis, **given)
 
 
+def _unique_values(x: Any, /) -> Any:
+    return np.unique(x, equal_nan=False)    # sorted, as the other three; np.unique_values is not
+
+
 def _clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     result = x if min is None else np.maximum(x, min)
     result = result if max is None else np.minimum(result, max)
     return result.astype(x.dtype, copy=result is x) if result.dtype != x.dtype or result is x else result
+
+
+def _eig(x: Any, /) -> Any:
+    w, v = np.linalg.eig(x)     # real where all eigenvalues are
+    dtype = np.result_type(w, np.complex64)
+    return w.astype(dtype, copy=False), v.astype(dtype, copy=False)
+
+
+def _eigvals(x: Any, /) -> Any:
+    w = np.linalg.eigvals(x)
+    return w.astype(np.result_type(w, np.complex64), copy=False)
+
+
+def _diagonal(x: Any, /, *, offset: int = 0) -> Any:
+    view = np.linalg.diagonal(x, offset=offset)
+    view.flags.writeable = x.flags.writeable    # NumPy makes it read-only
+    return view
+
+
+def _matrix_power(x: Any, n: int, /) -> Any:
+    return x.copy() if n == 1 else np.linalg.matrix_power(x, n)     # NumPy returns x itself
+
+
+@cache
+def _scipy_triangular() -> Any:
+    """SciPy's solver, None without SciPy."""
+    try:
+        from scipy.linalg import solve_triangular
+    except ImportError:
+        return None
+    return solve_triangular
+
+
+def _solve_triangular(x1: Any, x2: Any, /, *, upper: bool = False, unit_diagonal: bool = False) -> Any:
+    solve = _scipy_triangular() if x1.ndim == 2 >= x2.ndim and x1.size and x2.size else None
+    if solve is not None:
+        return solve(x1, x2, lower=not upper, unit_diagonal=unit_diagonal, check_finite=False)
+    triangle = np.triu(x1, int(unit_diagonal)) if upper else np.tril(x1, -int(unit_diagonal))
+    return np.linalg.solve(triangle + np.eye(x1.shape[-1], dtype=x1.dtype) if unit_diagonal else triangle, x2)
 
 
 class NumPy(Adapter):
@@ -66,7 +110,9 @@ class NumPy(Adapter):
     scalars = np.float64
     own: ClassVar[dict[str, Callable[..., Any]]] = {
         "sum": _sum, "astype": _astype, "conj": _conj, "sort": _sort, "argsort": _argsort,
-        "take_along_axis": _take_along_axis, "diff": _diff, "clip": _clip,
+        "take_along_axis": _take_along_axis, "diff": _diff, "clip": _clip, "unique_values": _unique_values,
+        "linalg.eig": _eig, "linalg.eigvals": _eigvals, "linalg.diagonal": _diagonal,
+        "linalg.matrix_power": _matrix_power, "linalg.solve_triangular": _solve_triangular,
     }
 
     def __init__(self) -> None:
@@ -87,7 +133,10 @@ class NumPy(Adapter):
         return "cpu"
 
     def to_dtype(self, dtype: Any) -> Any:
-        return dtypes.of(dtype).dtype
+        try:
+            return dtypes.of(dtype).dtype
+        except AttributeError as error:
+            raise TypeError(f"the backend numpy has no dtype {dtype}: {error}; torch and jax have it") from None
 
     def to_device(self, device: Any) -> str:
         if str(device) != "cpu":

@@ -67,7 +67,7 @@ cdef inline object call_binary(Op op, Backend backend, object a, object b):
                 return result
             if PyErr_Occurred() != NULL:
                 raise
-        if type(a) is not backend.array_type and type(b) is not backend.array_type:
+        if type(a) is not backend.array_type and type(b) is not backend.array_type and type(a) is not complex:     # complex takes np.float64 for a float
             return operator_on_scalars(op, a, b)
     kernel = kernel_inline(op, backend)
     args[0], args[1] = <PyObject*>a, <PyObject*>b
@@ -461,9 +461,9 @@ cdef object apply(Op op, PyObject** argv):
             raws[i] = raw_key(backend, value, guards)
             statics = True
         else:
-            raws[i] = (static_value(op, i, value) if value is None or kind == STATIC
-                       else place_value(op, backend, kind, value) if kind != SHAPE
-                       else shape_value(op, backend, value))
+            raws[i] = (static_value(op, i, value) if value is None or kind not in (DTYPE, DEVICE, SHAPE)
+                       else shape_value(op, backend, value) if kind == SHAPE
+                       else place_value(op, backend, kind, value))
             statics = True
         if i < op.n_positional:
             n_given = i + 1
@@ -507,8 +507,10 @@ cdef object place_value(Op op, Backend backend, int kind, object value):
 
 cdef object shape_value(Op op, Backend backend, object value):
     """A shape: integers, and on lazy backends symbols."""
-    if type(value) is not tuple and type(value) is not list:
+    if not isinstance(value, (tuple, list)):
         return length_value(op, backend, value)
+    if isinstance(value, tuple) and type(value) is not tuple and backend.lazy:
+        return value        # the backend's own shape, which knows more than the lengths
     return tuple([length if type(length) is int else length_value(op, backend, length) for length in value])
 
 
