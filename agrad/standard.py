@@ -21,6 +21,7 @@ One line is ``name(parameter, ...)``, written as in Python, where ``: kind`` say
 import math
 import re
 from ast import literal_eval
+from collections import namedtuple
 from typing import NamedTuple
 
 VERSION = "2025.12"
@@ -36,6 +37,27 @@ EXTENSIONS = ("linalg", "fft")
 
 # Functions in an extension's namespace that the standard lacks, as the whole chapter "beyond" is: see there.
 FURTHER = ("linalg.lstsq", "linalg.solve_triangular")
+
+# By position these take something else in NumPy, SciPy or torch: their keyword-only parameters stay that.
+BY_KEYWORD = frozenset((
+    "isin", "linalg.cross", "linalg.matrix_norm", "linalg.matrix_rank", "linalg.solve_triangular", "linalg.vector_norm",
+))
+
+# The names of several results.
+RESULTS = {
+    name: namedtuple(title, fields, module=__name__)    # type: ignore[misc]
+    for name, title, fields in (
+        ("linalg.eig", "EigResult", "eigenvalues eigenvectors"),
+        ("linalg.eigh", "EighResult", "eigenvalues eigenvectors"),
+        ("linalg.qr", "QRResult", "Q R"),
+        ("linalg.slogdet", "SlogdetResult", "sign logabsdet"),
+        ("linalg.svd", "SVDResult", "U S Vh"),
+        ("unique_all", "UniqueAllResult", "values indices inverse_indices counts"),
+        ("unique_counts", "UniqueCountsResult", "values counts"),
+        ("unique_inverse", "UniqueInverseResult", "values inverse_indices"),
+    )
+}
+globals().update({result.__name__: result for result in RESULTS.values()})      # where pickle looks for them
 
 # Ops of the engine: the standard has them as syntax or as a keyword of another function, not as functions.
 ENGINE_OPS = ("copy", "transfer", "getitem", "setitem", "read_view", "write_view", "scatter", "extremum")
@@ -192,7 +214,7 @@ TABLE = {
     "utility": """
         all(x: array, /, *, axis: axes = None, keepdims=False)
         any(x: array, /, *, axis: axes = None, keepdims=False)
-        diff(x: array, /, *, axis: axis = -1, n=1, prepend: array? = None, append: array? = None)
+        diff(x: array, /, *, n=1, axis: axis = -1, prepend: array? = None, append: array? = None)
     """,
     "indexing": """
         getitem(x: array, key: key, /)
@@ -319,6 +341,8 @@ class Signature:
         Each parameter's name, and its default or `REQUIRED`.
     positions : dict
         The place of each name in the two tuples.
+    n_by_position : int
+        How many arguments may be given by position; more than the standard allows, where NumPy and torch do.
 
     Examples
     --------
@@ -328,7 +352,9 @@ class Signature:
     2
     """
 
-    __slots__ = ("bind_names", "chapter", "core", "defaults", "name", "parameters", "positions", "text")
+    __slots__ = (
+        "bind_names", "chapter", "core", "defaults", "n_by_position", "name", "parameters", "positions", "text",
+    )
 
     def __init__(
         self, name: str, chapter: str, parameters: tuple[Parameter, ...], core: tuple[int, ...] | None = None
@@ -341,6 +367,8 @@ class Signature:
         self.bind_names = tuple(p.name for p in parameters)
         self.defaults = tuple(p.default for p in parameters)
         self.positions = {p.name: i for i, p in enumerate(parameters)}
+        strict = name in BY_KEYWORD
+        self.n_by_position = sum(p.role != "keyword_only" for p in parameters) if strict else len(parameters)
 
     def __repr__(self) -> str:
         return f"<Signature {self.name}{self.text}>"

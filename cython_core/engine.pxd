@@ -58,6 +58,7 @@ cdef class Op:
     cdef int n_params                   # number of parameters
     cdef int n_positional               # parameters that a kernel takes by position
     cdef int n_arrays                   # array parameters; -1 where one of them is variadic
+    cdef int n_by_position              # how many arguments may be given by position
     cdef int gather                     # position of a shape that may be spread over several ints, or -1
     cdef bint explicit                  # kernels are given the line's defaults: ops that plugins add
     cdef int spread                     # position of the arrays that are given as the rest of the positional arguments, or -1

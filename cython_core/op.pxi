@@ -67,6 +67,7 @@ cdef class Op:
         self.defaults = tuple([REQUIRED if p.default is required else p.default for p in parameters])
         self.kinds = bytes([KINDS[p.kind] for p in parameters])
         self.n_params = len(parameters)
+        self.n_by_position = signature.n_by_position
         self.n_positional = sum([p.role != "keyword_only" for p in parameters])
         self.explicit = signature.chapter == name.partition(".")[0]
         self.spread = -1

@@ -172,7 +172,7 @@ def test_the_tensors_methods_are_documented():
 
 BY_POSITION = [
     name for name in RULED
-    if name not in ELSEWHERE and any(p.role == "keyword_only" for p in rules.find(name).signature.parameters)
+    if name not in (*ELSEWHERE, *standard.BY_KEYWORD) and any(p.role == "keyword_only" for p in rules.find(name).signature.parameters)
     and not any(p.role == "var_positional" for p in rules.find(name).signature.parameters)
 ]
 
@@ -195,6 +195,13 @@ def test_keyword_only_parameters_may_be_given_by_position(name, backend):
             if name != "empty_like":
                 assert np.array_equal(adapter.to_numpy(one.array), adapter.to_numpy(other.array))
     assert compared
+
+
+@pytest.mark.parametrize("name", sorted(standard.BY_KEYWORD))
+def test_what_numpy_takes_in_another_order_must_be_named(name):
+    op = rules.find(name)
+    with pytest.raises(TypeError, match="by position"):
+        op.function(*[agrad.ones((3, 3))] * len(op.parameters))
 
 
 def as_tuple(result):

@@ -338,3 +338,68 @@ def test_an_elementwise_rule_of_three_operands_may_lack_the_middle_one():
     (product * 2.0).sum().backward()
     assert x.grad.tolist() == [30, 30]
     assert z.grad.tolist() == [20, 20]
+
+
+# ---- calls
+
+
+def test_a_python_complex_left_of_a_scalar_gives_a_tensor_of_the_backend():
+    x = leaf(2.0).sum()
+    results = [1j * x, 1j + x, 1j - x, 1j / x]
+    assert [y.tolist() for y in results] == [2j, 2 + 1j, -2 + 1j, 0.5j]
+    assert all(type(y.array) is np.ndarray for y in results)
+
+
+def test_a_number_may_stand_for_an_index_array(backend):
+    assert agrad.repeat(agrad.ones(2), 2).tolist() == [1, 1, 1, 1]
+
+
+def test_the_second_position_of_diff_is_how_often(backend):
+    assert agrad.diff(agrad.asarray([1.0, 4.0, 9.0, 17.0]), 2).tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("copying", [agrad.conj, lambda x: agrad.astype(x, agrad.complex128)])
+def test_a_copy_of_a_scalar_is_no_view(copying, backend):
+    x = agrad.asarray(2.0 + 1j)
+    y = copying(x)
+    y += 1
+    assert x.item() == 2 + 1j
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda x: agrad.reshape(x, (None,)),
+        lambda x: agrad.reshape(x, (float("nan"),)),
+        lambda x: agrad.broadcast_to(x, (None, 2)),
+        lambda x: agrad.sum(x, dtype="float1024"),
+        lambda x: agrad.zeros_like(x, device="nowhere"),
+    ],
+)
+def test_a_bad_shape_dtype_or_device_is_refused_with_the_name_of_the_op(program, backend):
+    with pytest.raises((TypeError, ValueError), match=r"^(reshape|broadcast_to|sum|zeros_like)\(\)"):
+        program(agrad.ones(2))
+
+
+def test_an_array_of_another_library_is_refused_with_the_name_of_the_op():
+    strict = pytest.importorskip("array_api_strict")
+    with pytest.raises(TypeError, match=r"^add\(\): an array of array_api_strict together with a tensor of numpy"):
+        agrad.ones(2) + strict.ones(2)
+
+
+def test_a_bool_mask_write_has_a_gradient_of_second_order(backend):
+    x, v = leaf(1.0, 2.0, 3.0), leaf(5.0).sum()
+    y = x * x
+    y[agrad.asarray([True, False, True])] = v * v
+    (g,) = grad(y.sum(), v, create_graph=True)
+    assert (g.item(), grad(g, v)[0].item()) == (20, 4)
+
+
+def test_writes_to_one_of_several_views_are_allowed_where_writes_copy(backend):
+    with agrad.autograd.graph.allow_mutation_on_saved_tensors():
+        x = leaf(1.0, 2.0, 3.0)
+        y = x * 2
+        _, middle, _ = agrad.unstack(y)
+        middle *= x[0]
+        y.sum().backward()
+    assert x.grad.tolist() == [6, 2, 2]

@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+from operator import attrgetter
 
 import pytest
 
@@ -14,9 +15,10 @@ from agrad import standard
 from agrad.standard import REQUIRED, Parameter, parse, signature
 
 NAMES = [name for names in standard.CHAPTERS.values() for name in names]
-STANDARD = [name for name in NAMES if name not in standard.ENGINE_OPS]
+STANDARD = [name for name in NAMES if name not in {*standard.ENGINE_OPS, *standard.BEYOND}]
+MAIN = [name for name in STANDARD if "." not in name]
 
-# Functions of each chapter in version 2025.12.
+# Functions of each chapter in version 2025.12; linalg has four more under names of the main namespace.
 COUNTS = {
     "elementwise": 67,
     "creation": 16,
@@ -29,7 +31,15 @@ COUNTS = {
     "utility": 3,
     "indexing": 2,
     "sorting": 2,
+    "linalg": 21,
+    "fft": 14,
+    "beyond": 0,
 }
+
+# What agrad adds to the standard.
+BEYOND = set("""
+    einsum interp log_softmax logsumexp pad relu scatter_add softmax linalg.lstsq linalg.solve_triangular
+""".split())
 
 # Ops that the engine adds: what each of their parameters is.
 ENGINE_OPS = {
@@ -77,9 +87,18 @@ def described(parameters):
 def test_the_table_has_the_standards_136_functions_and_the_engines_own():
     counts = {chapter: sum(n in STANDARD for n in names) for chapter, names in standard.CHAPTERS.items()}
     assert counts == COUNTS
-    assert len(STANDARD) == len(set(STANDARD)) == 136
+    assert len(MAIN) == len(set(MAIN)) == 136
     assert len(standard.ENGINE_OPS) == len(ENGINE_OPS)
-    assert set(NAMES) - set(STANDARD) == set(standard.ENGINE_OPS) == set(ENGINE_OPS)
+    assert set(standard.ENGINE_OPS) == set(ENGINE_OPS)
+    assert set(standard.BEYOND) == BEYOND
+    assert set(NAMES) == {*STANDARD, *ENGINE_OPS, *BEYOND}
+
+
+def test_the_extensions_have_their_25_and_14_functions():
+    same = [name.partition(".")[0] for name in standard.SAME]
+    found = [name.partition(".")[0] for name in STANDARD if "." in name]
+    assert [(found + same).count(extension) for extension in standard.EXTENSIONS] == [25, 14]
+    assert set(standard.SAME.values()) == set(standard.CHAPTERS["linear_algebra"])
 
 
 @pytest.mark.parametrize(("name", "kinds"), ENGINE_OPS.items())
@@ -110,11 +129,16 @@ def test_the_binding_fields_agree_with_the_parameters(name):
     assert sig.positions == {p.name: i for i, p in enumerate(sig.parameters)}
 
 
-@pytest.mark.parametrize("name", STANDARD)
+def in_order(parameters):
+    """Keyword-only parameters by name: their order means nothing to the standard."""
+    return sorted(parameters, key=lambda p: p[0] if p[1] == "keyword_only" else "")
+
+
+@pytest.mark.parametrize("name", [*STANDARD, *standard.SAME])
 def test_every_signature_agrees_with_array_api_strict(name):
     strict = pytest.importorskip("array_api_strict", minversion="2.6")
-    theirs = described(inspect.signature(getattr(strict, name)).parameters.values())
-    ours = [(p.name, p.role, p.default) for p in signature(name).parameters]
+    theirs = in_order(described(inspect.signature(attrgetter(name)(strict)).parameters.values()))
+    ours = in_order((p.name, p.role, p.default) for p in signature(standard.SAME.get(name, name)).parameters)
     assert [(n, role) for n, role, _ in ours] == [(n, role) for n, role, _ in theirs]
     for (parameter, _, default), (_, _, expected) in zip(ours, theirs, strict=True):
         # type, too: 0 and 0.0 and False are different defaults
@@ -130,7 +154,12 @@ def test_the_table_agrees_with_array_api_strict_on_the_list_of_functions():
     strict = pytest.importorskip("array_api_strict", minversion="2.6")
     theirs = {n for n in strict.__all__ if inspect.isfunction(getattr(strict, n, None))}
     of_strict_alone = {n for n in theirs if "array_api_strict" in n}
-    assert theirs - of_strict_alone == set(STANDARD)
+    assert theirs - of_strict_alone == set(MAIN)
+    for extension in standard.EXTENSIONS:
+        theirs = {f"{extension}.{n}" for n in getattr(strict, extension).__all__}
+        ours = {n for n in (*STANDARD, *standard.SAME) if n.startswith(extension + ".")}
+        assert ours - theirs <= {"linalg.eig", "linalg.eigvals"}    # which strict has and does not list
+        assert theirs <= ours
 
 
 def test_the_constants_are_the_standards():
@@ -144,14 +173,24 @@ def test_the_constants_are_the_standards():
 # --------------------------------------------------------------------------------------------------------- kinds
 
 # Which functions have a parameter of a kind: a wrong kind would give a silently missing gradient.
-CREATING = {"arange", "asarray", "empty", "eye", "from_dlpack", "full", "linspace", "ones", "zeros"}
+CREATING = set(
+    "arange asarray empty eye fft.fftfreq fft.rfftfreq from_dlpack full linspace ones zeros".split()
+)
 DESCRIBING = {"__array_namespace_info__", "can_cast", "finfo", "iinfo", "isdtype", "result_type", "broadcast_shapes"}
 OPTIONAL_ARRAYS = {("clip", "min"), ("clip", "max"), ("diff", "prepend"), ("diff", "append")}
 SEVERAL_ARRAYS = {(name, "arrays") for name in ("meshgrid", "broadcast_arrays", "concat", "stack")}
 INDICES = {("where", "condition"), ("take", "indices"), ("take_along_axis", "indices"), ("repeat", "repeats")}
 REDUCING = {"all", "any", "count_nonzero", "max", "mean", "min", "prod", "std", "sum", "var"}
-SEVERAL_AXES = REDUCING | {"flip", "roll", "squeeze", "expand_dims", "moveaxis", "permute_dims"}
-CORE = {"matmul": (2, 2), "matrix_transpose": (2,), "vecdot": (1, 1), "tril": (2,), "triu": (2,)}
+SHIFTED = {"flip", "roll", "squeeze", "expand_dims", "moveaxis", "permute_dims", "fft.fftshift", "fft.ifftshift"}
+SEVERAL_AXES = REDUCING | SHIFTED | {"linalg.vector_norm", "fft.fftn", "fft.ifftn", "fft.rfftn", "fft.irfftn"}
+CORE = {
+    "matmul": (2, 2), "matrix_transpose": (2,), "vecdot": (1, 1), "tril": (2,), "triu": (2,), "linalg.lstsq": (2, 2),
+    "linalg.outer": (1, 1),
+    **{f"linalg.{name}": (2,) for name in """
+        cholesky det diagonal eig eigh eigvals eigvalsh inv matrix_norm matrix_power matrix_rank pinv qr slogdet svd
+        svdvals trace
+    """.split()},
+}
 
 
 def pairs_of_kind(kind):
@@ -178,7 +217,7 @@ def test_exactly_the_creation_and_metadata_functions_take_no_array():
         ("array?", OPTIONAL_ARRAYS),
         ("array*", SEVERAL_ARRAYS),
         ("index", INDICES),
-        ("index?", {("searchsorted", "sorter")}),
+        ("index?", {("searchsorted", "sorter"), ("linalg.matrix_rank", "rtol"), ("linalg.pinv", "rtol")}),
         ("key", set()),
     ],
 )
@@ -323,6 +362,17 @@ def test_the_missing_default_is_one_object_that_survives_copies():
     assert repr(REQUIRED) == "REQUIRED"
     assert copy.deepcopy(REQUIRED) is REQUIRED
     assert pickle.loads(pickle.dumps(REQUIRED)) is REQUIRED
+
+
+@pytest.mark.parametrize("name", standard.RESULTS)
+def test_several_results_have_the_standards_names(name):
+    strict = pytest.importorskip("array_api_strict", minversion="2.6")
+    kind = standard.RESULTS[name]
+    modules = (strict, strict.linalg, importlib.import_module("array_api_strict._linalg"))
+    theirs = next(getattr(m, kind.__name__) for m in (*modules, strict._set_functions) if hasattr(m, kind.__name__))
+    assert kind._fields == theirs._fields
+    result = kind._make(range(len(kind._fields)))
+    assert pickle.loads(pickle.dumps(result)) == result
 
 
 def test_a_signature_shows_how_to_call_it():
