@@ -170,8 +170,8 @@ def find_kernel(op: Op, backend: Any) -> Callable[..., Any]:
             continue
         function = import_function(candidate) if isinstance(candidate, str) else candidate
         if candidate is kernels.get("*") and "xp" in python_signature(function).parameters:
-            return with_namespace(function, backend)
-        return function
+            function = with_namespace(function, backend)
+        return with_names(function, standard.RESULTS[op.name]) if op.name in standard.RESULTS else function
     raise NotImplementedError(
         f"{op.name} has no kernel for the backend {backend.name}: {backend.name} lacks the function, and no plugin "
         "fills it in. Move the tensor to another backend with to(backend=...), or give a kernel with "
@@ -183,6 +183,15 @@ def with_namespace(function: Callable[..., Any], backend: Any) -> Callable[..., 
     """A generic kernel with this backend's namespace filled in."""
     def kernel(*args: Any, **kwargs: Any) -> Any:
         return function(*args, xp=backend.xp, **kwargs)
+
+    kernel.__name__ = getattr(function, "__name__", "kernel")
+    return kernel
+
+
+def with_names(function: Callable[..., Any], result: Any) -> Callable[..., Any]:
+    """A kernel whose several results have the standard's names."""
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        return result._make(function(*args, **kwargs))
 
     kernel.__name__ = getattr(function, "__name__", "kernel")
     return kernel

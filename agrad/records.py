@@ -66,6 +66,26 @@ def values(data: Any) -> Sample:
     return Sample("values", data=data)
 
 
+def definite(shape: tuple[int, ...]) -> Sample:
+    """Hermitian matrices, eigenvalues positive and apart; they are moved along Hermitian directions only."""
+    return Sample("definite", shape)
+
+
+def hermitian(shape: tuple[int, ...]) -> Sample:
+    """Hermitian matrices, eigenvalues apart; they are moved along Hermitian directions only."""
+    return Sample("hermitian", shape)
+
+
+def regular(shape: tuple[int, ...]) -> Sample:
+    """Matrices of full rank, far from a lower one; their real parts too."""
+    return Sample("regular", shape)
+
+
+def spread(shape: tuple[int, ...]) -> Sample:
+    """Matrices with singular values that are apart, and eigenvalues too if they are square."""
+    return Sample("spread", shape)
+
+
 class Record:
     """Everything about one op.
 
@@ -91,13 +111,14 @@ class Record:
         special: Iterable[Point] = (),
         tol: float | None = None,
         second: bool = True,
+        invariants: Callable[..., Any] | None = None,
         note: str = "",
     ) -> None:
         self.family, self.name, self.derivatives, self.joint = family, name, derivatives, joint
         self.scalars, self.jvp, self.linear_part, self.once = scalars, jvp, linear_part, once
         self.node, self.view, self.complex, self.domain = node, view, complex, domain
         self.samples, self.special, self.tol, self.second = samples, tuple(special), tol, second
-        self.note = note
+        self.invariants, self.note = invariants, note
         self.kernels: dict[str, Any] = {}  # of an op that the set adds, filled in when it is installed
 
     def __repr__(self) -> str:

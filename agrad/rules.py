@@ -50,7 +50,22 @@ The parts: `agrad.records` (what is said of one op), `agrad.formulas` (compiling
 
 from agrad.cython_core.engine import scatter
 from agrad.loading import PluginInfo, find, ops, override, plugins
-from agrad.records import Case, Point, Record, RuleError, case, distinct, ints, mask, point, values
+from agrad.records import (
+    Case,
+    Point,
+    Record,
+    RuleError,
+    case,
+    definite,
+    distinct,
+    hermitian,
+    ints,
+    mask,
+    point,
+    regular,
+    spread,
+    values,
+)
 from agrad.rule_set import NewOp, RuleSet
 
 __all__ = [
@@ -62,14 +77,18 @@ __all__ = [
     "RuleError",
     "RuleSet",
     "case",
+    "definite",
     "distinct",
     "find",
+    "hermitian",
     "ints",
     "mask",
     "ops",
     "override",
     "plugins",
     "point",
+    "regular",
     "scatter",
+    "spread",
     "values",
 ]

@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agrad import backends, dtypes, standard
-from agrad.backends import transforms
+from agrad.backends import decompositions, transforms
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Backend, Op
+
+KINDS = {"bool": 0, "unsigned": 1, "signed": 1, "real": 2, "complex": 3}  # each holds those before it
 
 
 class Kernels:
@@ -58,6 +60,17 @@ class Kernels:
         return f"<{self.__name__}>"
 
 
+def keeping_imaginary_parts(backend: "Adapter", cast: Callable[..., Any]) -> Callable[..., Any]:
+    """`astype` that refuses what the standard says should not be permitted: complex numbers as real ones."""
+    def astype(x: Any, dtype: Any, /, **options: Any) -> Any:
+        if backend.is_complex(x) and dtypes.of(dtype).kind not in ("complex", "bool"):
+            problem = f"complex numbers cannot be cast to {dtypes.of(dtype)}"
+            raise TypeError(f"astype() on the backend {backend.name}: {problem}; take real(x) or abs(x) first")
+        return cast(x, dtype, **options)
+
+    return astype
+
+
 class Adapter(Backend):
     """One array library: its arrays, its namespace, and what differs from the standard.
 
@@ -95,11 +108,15 @@ class Adapter(Backend):
     def kernel(self, op: Op) -> Callable[..., Any] | None:
         """The raw function for an op, None where the library lacks it."""
         place: Any = self._names.get(op.name)
-        if place is None and op.signature.chapter != "beyond":  # libraries use these names for calls of another form
+        if place is None and op.name not in standard.BEYOND:  # libraries use these names for calls of another form
             place = self.namespace
             for part in op.name.split("."):
                 place = getattr(place, part, None)
         found = place if callable(place) else None
+        if op.name == "astype" and found is not None:
+            return keeping_imaginary_parts(self, found)
+        if op.signature.chapter == "linalg":
+            return decompositions.kernel(op.name, found)
         return transforms.kernel(self, op.name, found) if op.signature.chapter == "fft" else found
 
     # -- dtypes
@@ -143,8 +160,8 @@ class Adapter(Backend):
         names = ", ".join(map(repr, self.device_names()))
         return ValueError(f"the backend {self.name} has no device {str(device)!r}; it has {names}")
 
-    def has_dtype(self, dtype: dtypes.DType) -> bool:
-        """Whether the backend has a dtype."""
+    def has_dtype(self, dtype: dtypes.DType, device: Any = None) -> bool:
+        """Whether the backend has a dtype, on a device where not all of them have the same."""
         try:
             self.to_dtype(dtype)
         except (TypeError, AttributeError):
@@ -177,6 +194,26 @@ class Adapter(Backend):
         """What Python integers become, and what indices are."""
         return dtypes.of("int64")
 
+    def default_dtypes(self, device: Any = None) -> dict[str, dtypes.DType]:
+        """Both of these and what follows from them, on a device, by the standard's kinds."""
+        real, integer = self.default_dtype(), self.default_integer()
+        numbers = dtypes.of("complex64" if real.bits <= 32 else "complex128")
+        return {"real floating": real, "complex floating": numbers, "integral": integer, "indexing": integer}
+
+    def max_dimensions(self) -> int | None:
+        """How many axes an array may have, as far as the library says."""
+        info = self._info()
+        return None if info is None else info.capabilities().get("max dimensions")
+
+    def computes_with(self, dtype: dtypes.DType, device: Any) -> bool:
+        """Whether the library names a dtype among those of a device: some can only be stored."""
+        info = self._info()
+        return self.has_dtype(dtype, device) and (info is None or dtype.name in info.dtypes(kind=None))
+
+    def _info(self) -> Any:
+        inspect = getattr(self.namespace, "__array_namespace_info__", None)
+        return None if inspect is None else inspect()
+
     @property
     def knows_values(self) -> bool:
         """Whether a program may branch on values: shapes may depend on them, boolean masks select."""
@@ -195,6 +232,10 @@ class Adapter(Backend):
     def to_numpy(self, raw: Any) -> Any:
         """A NumPy array of a raw array, sharing memory where that is possible."""
         return np.asarray(raw)
+
+    def summary(self, raw: Any) -> str | None:
+        """What is printed in the place of values that are not known; None if they are."""
+        return None
 
     # -- operands and indices that are no arrays of this backend
 
@@ -266,16 +307,20 @@ class Adapter(Backend):
             buffer = self.scatter_add(buffer, key, array)
         return buffer
 
-    def _scatter_add(self, x: Any, key: Any, values: Any) -> Any:
-        """x with values added at a key; what does not fit into x's dtype is refused, as NumPy does."""
-        if not isinstance(values, self.array_kinds):
-            values = self.scalar(values, self._dtype_for(values, x), self.device_of(x))
-        kinds = [KINDS.index(self.neutral_dtype(raw).kind) for raw in (x, values)]
-        if kinds[0] < kinds[1]:
-            raise TypeError(
-                f"scatter_add() cannot add {self.neutral_dtype(values)} to an array of {self.neutral_dtype(x)}"
-            )
+    def _scatter_add(self, x: Any, key: Any, values: Any, /) -> Any:
+        """x with values added at a key; numbers that x's dtype cannot hold are refused."""
+        if isinstance(values, self.array_types):
+            kind = self.neutral_dtype(values).kind
+        else:
+            kind = dtypes.of(type(values)).kind
+            values = self.scalar(values, self.dtype_of(x), self.device_of(x)) if self.holds(x, kind) else None
+        if not self.holds(x, kind):
+            raise TypeError(f"scatter_add() cannot add {kind} numbers to an array of {self.neutral_dtype(x)}")
         return self.scatter_add(self.as_array(self.copy(x)), key, values)
+
+    def holds(self, raw: Any, kind: str) -> bool:
+        """Whether an array's dtype can hold numbers of a kind."""
+        return KINDS[kind] <= KINDS[self.neutral_dtype(raw).kind]
 
     def _extremum(self, x: Any, axis: int, /, *, keepdims: bool = False, largest: bool = True) -> tuple[Any, Any]:
         """The largest or smallest element along an axis, and where it is: PyTorch's max(dim=)."""

@@ -190,6 +190,11 @@ class NumPy(Adapter):
     def as_array(self, raw: Any) -> np.ndarray[Any, Any]:
         return raw if type(raw) is np.ndarray else np.asarray(raw)
 
+    def reject_tracked(self, raw: Any) -> None:
+        """A masked array is more than its elements; its mask must not be lost in silence."""
+        if type(raw) is not np.ndarray and hasattr(raw, "filled"):
+            raise TypeError("a masked array has elements that are not to be used: fill it first, array.filled(...)")
+
     def normalise(self, raw: Any) -> Any:
         return raw if type(raw) is np.ndarray or isinstance(raw, np.generic) else np.asarray(raw)
 

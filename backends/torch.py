@@ -5,6 +5,7 @@ function has the standard's meaning it is called directly, for speed. Promotion 
 """
 
 from collections.abc import Callable
+from math import prod
 from typing import Any, ClassVar
 
 import array_api_compat.torch as namespace
@@ -21,6 +22,8 @@ DIRECT = """
     add subtract multiply divide floor_divide remainder pow
     bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift
 """.split()
+
+TRANSFORMS = "fft ifft fftn ifftn rfft irfft rfftn irfftn hfft ihfft".split()
 
 PARALLEL = 32768  # the number of elements from which torch works with several threads
 
@@ -46,6 +49,10 @@ def _roll(x: Any, /, shift: Any, *, axis: Any = None) -> Any:
     return torch.roll(x, shift, axis)
 
 
+def _imag(x: Any, /) -> Any:
+    return torch.imag(x) if x.is_complex() else torch.zeros_like(x)
+
+
 def _take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
     return namespace.take(x, indices.long(), axis=axis)
 
@@ -66,6 +73,89 @@ def _unique_all(x: Any, /) -> Any:
     # a stable sort by value lists the places of each value together, the first of them first
     places = torch.argsort(inverse.flatten(), stable=True)
     return namespace.UniqueAllResult(values, places[torch.cumsum(counts, 0) - counts], inverse, counts)
+
+
+def _transform(name: str) -> Callable[..., Any]:
+    """A function of torch.fft; MKL refuses arrays without elements, so a transform of one element stands for none."""
+    function = getattr(namespace.fft, name)
+
+    def transform(x: Any, /, **options: Any) -> Any:
+        axes = options["axes"] if "axes" in options else (options["axis"],)
+        empty = [x.shape[a] == 0 and a not in axes for a in range(x.ndim)]
+        if not any(empty):
+            return function(x, **options)
+        one = x.new_zeros([1 if e else n for e, n in zip(empty, x.shape, strict=True)])
+        return function(one, **options)[tuple(slice(0) if e else slice(None) for e in empty)]
+
+    return transform
+
+
+def _from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Any:
+    """A processor's memory comes by NumPy, which knows what is read-only or reversed: torch writes to it, or aborts."""
+    given = {name: value for name, value in (("device", device), ("copy", copy)) if value is not None}
+    if not isinstance(x, torch.Tensor) and x.__dlpack_device__()[0] == 1:
+        try:
+            array = np.from_dlpack(x)
+        except (BufferError, RuntimeError, TypeError):      # a dtype that NumPy lacks
+            pass
+        else:
+            return shared(array, None, device, copy)
+    return torch.from_dlpack(x, **given)
+
+
+def shared(array: Any, dtype: Any, device: Any, copy: bool | None) -> Any:
+    """A tensor on the memory of a NumPy array where torch can have it, on a copy elsewhere."""
+    shareable = array.flags.writeable and array.dtype.isnative and min(array.strides, default=0) >= 0
+    if copy is False and not shareable:
+        raise ValueError("torch cannot share the memory of an array that is read-only, reversed or byte-swapped")
+    if copy or not shareable:
+        array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+    array = array.view(array.dtype.name)    # C has two integers of 64 bits, and torch takes one of them
+    return torch.asarray(array, dtype=dtype, device=device, copy=False if copy is False else None)
+
+
+def _floating(name: str, x: Any) -> Any:
+    """The array, if it is one of real floating-point numbers: torch makes such of others, or names its own functions."""
+    if not x.is_floating_point():
+        raise TypeError(f"{name}() takes real floating-point numbers, not {x.dtype}")
+    return x
+
+
+def _along_axes(name: str) -> Callable[..., Any]:
+    """A function of torch that acts along one axis, along several together."""
+    function = getattr(torch, name)
+
+    def along_axes(x: Any, /, *, axis: Any = -1) -> Any:
+        x = _floating(name, x)
+        if isinstance(axis, int):
+            return function(x, axis)
+        axes = tuple(range(x.ndim)) if axis is None else tuple(axis)
+        last = tuple(range(-len(axes), 0))
+        moved = torch.movedim(x, axes, last)
+        rows = moved.shape[: x.ndim - len(axes)]
+        flat = moved.reshape((*rows, prod(moved.shape[len(rows) :])))
+        return torch.movedim(function(flat, -1).reshape(moved.shape), last, axes)
+
+    return along_axes
+
+
+def _logsumexp(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    axes = tuple(range(x.ndim)) if axis is None else axis
+    x = _floating("logsumexp", x)
+    return torch.logsumexp(x, axes, keepdims) if axes != () else x.clone()  # no axes mean all of them to torch
+
+
+def _relu(x: Any, /) -> Any:
+    if x.is_complex():
+        raise TypeError(f"relu() takes real numbers, not {x.dtype}")
+    return torch.relu(x)
+
+
+def _solve_triangular(x1: Any, x2: Any, /, *, upper: bool = False, unit_diagonal: bool = False) -> Any:
+    dtype = torch.promote_types(x1.dtype, x2.dtype)
+    x1, columns = x1.to(dtype), (x2[:, None] if x2.ndim == 1 else x2).to(dtype)
+    found = torch.linalg.solve_triangular(x1, columns, upper=upper, unitriangular=unit_diagonal)
+    return found[..., 0] if x2.ndim == 1 else found
 
 
 # ------------------------------------------------------------------------------------------------------------- indices
@@ -194,8 +284,11 @@ class Torch(Adapter):
     label, arrays, namespace = "torch", torch.Tensor, namespace
     own: ClassVar[dict[str, Callable[..., Any]]] = {
         **{name: getattr(torch, name) for name in DIRECT},
+        **{f"fft.{name}": _transform(name) for name in TRANSFORMS},
+        **{name: _along_axes(name) for name in ("softmax", "log_softmax")}, "logsumexp": _logsumexp, "relu": _relu,
         "getitem": _getitem, "matmul": _matmul, "std": _std, "extremum": _extremum, "roll": _roll, "take": _take,
-        "take_along_axis": _take_along_axis, "searchsorted": _searchsorted, "unique_all": _unique_all,
+        "imag": _imag, "take_along_axis": _take_along_axis, "searchsorted": _searchsorted, "unique_all": _unique_all,
+        "from_dlpack": _from_dlpack, "linalg.solve_triangular": _solve_triangular,
     }
 
     def __init__(self) -> None:
@@ -282,13 +375,7 @@ class Torch(Adapter):
         return torch.asarray(raw).as_subclass(torch.Tensor).resolve_conj().resolve_neg()
 
     def from_numpy(self, array: Any, dtype: Any, device: Any, copy: bool | None) -> Any:
-        array = np.asarray(array)
-        shareable = array.flags.writeable and array.dtype.isnative and min(array.strides, default=0) >= 0
-        if copy is False and not shareable:
-            raise ValueError("torch cannot share the memory of an array that is read-only, reversed or byte-swapped")
-        if copy or not shareable:
-            array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
-        return torch.asarray(array, dtype=dtype, device=device, copy=False if copy is False else None)
+        return shared(np.asarray(array), dtype, device, copy)
 
     def to_numpy(self, raw: Any) -> Any:
         raw = self.normalise(raw).cpu()

@@ -86,7 +86,7 @@ def transposes(
 ) -> None:
     """Raise unless `found` is the transpose of the derivative of `function`, applied to `g`."""
     for k, label in enumerate(labels):
-        along = differences.direction(values[k], s.rng)
+        along = s.call.direction(k, values[k], s.rng)
         changes = differences.slope(function, values, k, along)
         expected, actual = differences.inner(g, changes), differences.inner([found[k]], [along])
         scale = 1.0 + differences.size(g, changes) + differences.size([found[k]], [along])

@@ -12,12 +12,14 @@ import numpy as np
 
 from agrad import standard
 from agrad.records import Case, Point, Sample
+from agrad.testing.differences import direction
 
 Function = Callable[[Any], Any]
 ARRAY_KINDS = ("array", "array?", "array*")
 IMAGINARY = 0.6     # imaginary parts lie within this: clear of the branch cuts that domains of real numbers avoid
 DOMAIN = (-2.0, 2.0)
 NUMBER = Sample("number")   # a Python number instead of an array
+HERMITIAN = ("definite", "hermitian")
 
 UNARY = ((), (3,), (2, 3), (0,), (2, 0))
 BINARY = (
@@ -55,6 +57,7 @@ class Call:
     ) -> None:
         self.signature, self.case = signature, case
         rng = np.random.default_rng([crc32(signature.name.encode()), *seed])
+        self.given = {parameter.name: value for parameter, value in bound(signature, case)}
         self.arguments: dict[str, Any] = {}
         for parameter, value in bound(signature, case):
             draw = Drawer(rng, domain_of(record, parameter.name), is_complex)
@@ -68,6 +71,18 @@ class Call:
                 yield from ((p.name, i) for i, part in enumerate(value) if is_inexact(part))
             elif p.kind in ARRAY_KINDS and is_inexact(value):
                 yield p.name, None
+
+    def direction(self, k: int, like: Any, rng: np.random.Generator) -> Any:
+        """A random direction to move operand k along: a Hermitian one if that is all that it stands for."""
+        along = direction(like, rng)
+        return hermitian_part(along) if self._is_hermitian(k) else along
+
+    def _is_hermitian(self, k: int) -> bool:
+        if k >= len(self.places):   # a cotangent
+            return False
+        name, i = self.places[k]
+        sample = self.given[name] if i is None else self.given[name][i]
+        return isinstance(sample, Sample) and sample.kind in HERMITIAN
 
     @property
     def operands(self) -> list[Any]:
@@ -105,6 +120,14 @@ class Call:
 
 def is_inexact(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
+
+
+def adjoint(matrices: Any) -> Any:
+    return np.conj(np.swapaxes(matrices, -1, -2))
+
+
+def hermitian_part(matrices: Any) -> Any:
+    return (matrices + adjoint(matrices)) / 2
 
 
 def convert_arrays(value: Any, convert: Function) -> Any:
@@ -191,6 +214,41 @@ class Drawer:
         gap = (self.high - self.low) / (n + 1)
         places = self.low + gap * (1 + self.rng.permutation(n)) + self.rng.uniform(-gap / 3, gap / 3, n)
         return self.with_imaginary(places.reshape(sample.shape))
+
+    def definite(self, sample: Sample) -> Any:
+        frame = self.frame(sample.shape[:-1])
+        return hermitian_part(frame * self.apart(sample.shape[:-1], 0.5, 2.0)[..., None, :] @ adjoint(frame))
+
+    def hermitian(self, sample: Sample) -> Any:
+        frame = self.frame(sample.shape[:-1])
+        return hermitian_part(frame * self.apart(sample.shape[:-1], -1.5, 2.0)[..., None, :] @ adjoint(frame))
+
+    def regular(self, sample: Sample) -> Any:
+        """Some columns or rows of a square matrix whose Hermitian part is definite."""
+        n = max(sample.shape[-2:])
+        square = self.definite(Sample("definite", (*sample.shape[:-2], n, n)))
+        turn = self.frame((*sample.shape[:-2], n))
+        return (square + 0.5 * (turn - adjoint(turn)))[..., :sample.shape[-2], :sample.shape[-1]]
+
+    def spread(self, sample: Sample) -> Any:
+        """The frames of a square matrix are so near to each other that the eigenvalues are near the singular values."""
+        *batch, rows, columns = sample.shape
+        n = min(rows, columns)
+        left, right = self.frame((*batch, rows)), self.frame((*batch, columns))
+        if rows == columns:
+            right = left @ np.linalg.qr(np.eye(n) + 0.1 / max(n, 1) * right)[0]
+        return left[..., :n] * self.apart((*batch, n), 0.5, 2.5)[..., None, :] @ adjoint(right[..., :n])
+
+    def frame(self, shape: tuple[int, ...]) -> Any:
+        """Random orthogonal or unitary matrices of the size that the last axis says."""
+        shape = (*shape, shape[-1])
+        real = self.rng.normal(size=shape)
+        return np.linalg.qr(real + 1j * self.rng.normal(size=shape) if self.is_complex else real)[0]
+
+    def apart(self, shape: tuple[int, ...], low: float, high: float) -> Any:
+        """Descending numbers between two, evenly spread and then moved by less than a tenth of what lies between."""
+        gap = (high - low) / max(shape[-1], 1)
+        return high - gap * (np.arange(shape[-1]) + 0.5 + self.rng.uniform(-0.1, 0.1, shape))
 
     def values(self, sample: Sample) -> Any:
         """Floating and complex data take the dtype under test, integers and booleans keep theirs."""

@@ -109,7 +109,12 @@ class Subject:
     def kernel(self, raws: Sequence[Any]) -> list[Any]:
         """The raw results for raw operands."""
         args, kwargs = self.call.arguments_with(raws, self.constant, self.backend.to_dtype)
-        return outputs(reduce(getattr, self.op.name.split("."), self.backend.xp)(*args, **kwargs))
+        results = outputs(reduce(getattr, self.op.name.split("."), self.backend.xp)(*args, **kwargs))
+        return self.invariants(results, self.backend.xp)
+
+    def invariants(self, results: list[Any], xp: Any) -> list[Any]:
+        """What the record says of results that are determined only up to a sign, phase or order."""
+        return results if self.record.invariants is None else list(self.record.invariants(results, xp))
 
     def evaluate(self, values: Sequence[Any]) -> list[Any]:
         """The kernel in double precision, NumPy arrays in and out."""
@@ -121,7 +126,7 @@ class Subject:
             return self.tensor(self.constant(value))
 
         args, kwargs = self.call.arguments_with(operands, as_tensor, lambda dtype: dtype)
-        return outputs(self.op.function(*args, **kwargs))
+        return self.invariants(outputs(self.op.function(*args, **kwargs)), self.backend.facade)
 
     # -- differentiating
 
