@@ -18,7 +18,8 @@ _ops = {}
 for _chapter, _names in _standard.CHAPTERS.items():
     for _name in _names:
         _ops[_name] = _engine.Op(_name, _standard.signature(_name), _standard.REQUIRED)
-        _function = _engine.make_function(_ops[_name], f"The standard's `{_name}` ({_chapter}).")
+        _origin = "Beyond the standard:" if _chapter == "beyond" or _name in _standard.FURTHER else "The standard's"
+        _function = _engine.make_function(_ops[_name], f"{_origin} `{_name}` ({_chapter}).")
         if _name not in _standard.ENGINE_OPS and "." not in _name:
             globals()[_name] = _function
 _engine.bind_operators(_ops)
@@ -40,11 +41,12 @@ from agrad.defaults import (  # noqa: E402
 )
 from agrad.dtype_functions import FUNCTIONS as _DTYPE_FUNCTIONS  # noqa: E402
 from agrad.dtype_functions import namespace_info as _namespace_info  # noqa: E402
+from agrad.methods import flatten, is_complex, is_floating_point, ravel, swapaxes, transpose  # noqa: E402
 from agrad.methods import install as _install  # noqa: E402
 from agrad.printing import get_printoptions, printoptions, set_printoptions  # noqa: E402
 from agrad.random import manual_seed, rand, rand_like, randn, randn_like  # noqa: E402
 from agrad.spellings import ALIASES as _ALIASES  # noqa: E402
-from agrad.spellings import amax, amin  # noqa: E402
+from agrad.spellings import amax, amin, take_along_dim  # noqa: E402
 from agrad.spellings import squeeze as squeeze  # noqa: E402
 
 _install()
@@ -71,12 +73,15 @@ __all__ = [
     "autograd",
     "backends",
     "enable_grad",
+    "flatten",
     "from_numpy",
     "get_default_backend",
     "get_default_device",
     "get_default_dtype",
     "get_printoptions",
     "inference_mode",
+    "is_complex",
+    "is_floating_point",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "is_tensor",
@@ -89,13 +94,17 @@ __all__ = [
     "rand_like",
     "randn",
     "randn_like",
+    "ravel",
     "rules",
     "set_default_backend",
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
     "set_printoptions",
+    "swapaxes",
+    "take_along_dim",
     "tensor",
+    "transpose",
     "use_backend",
 ]
 

@@ -4,7 +4,7 @@ from builtins import bool as _bool
 from builtins import float as _float
 from builtins import int as _int
 from collections.abc import Sequence
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 from agrad import autograd as autograd
 from agrad import backends as backends
@@ -25,7 +25,17 @@ from agrad.creation import asarray as asarray
 from agrad.creation import from_numpy as from_numpy
 from agrad.creation import tensor as tensor
 from agrad.cython_core.engine import Tensor as Tensor
-from agrad.cython_core.engine import _Axes, _Device, _DType, _Operand, _Shape, _UniqueAll, _UniqueCounts, _UniqueInverse
+from agrad.cython_core.engine import (
+    _Axes,
+    _Device,
+    _DType,
+    _Operand,
+    _Shape,
+    _UniqueAll,
+    _UniqueCounts,
+    _UniqueInverse,
+    _Widths,
+)
 from agrad.cython_core.engine import is_grad_enabled as is_grad_enabled
 from agrad.cython_core.engine import is_inference_mode_enabled as is_inference_mode_enabled
 from agrad.defaults import get_default_backend as get_default_backend
@@ -51,6 +61,12 @@ from agrad.dtypes import uint8 as uint8
 from agrad.dtypes import uint16 as uint16
 from agrad.dtypes import uint32 as uint32
 from agrad.dtypes import uint64 as uint64
+from agrad.methods import flatten as flatten
+from agrad.methods import is_complex as is_complex
+from agrad.methods import is_floating_point as is_floating_point
+from agrad.methods import ravel as ravel
+from agrad.methods import swapaxes as swapaxes
+from agrad.methods import transpose as transpose
 from agrad.printing import get_printoptions as get_printoptions
 from agrad.printing import printoptions as printoptions
 from agrad.printing import set_printoptions as set_printoptions
@@ -63,6 +79,7 @@ from agrad.spellings import MinMax
 from agrad.spellings import amax as amax
 from agrad.spellings import amin as amin
 from agrad.spellings import squeeze as squeeze
+from agrad.spellings import take_along_dim as take_along_dim
 
 __array_api_version__: str
 __all__ = [  # noqa: RUF022
@@ -73,23 +90,24 @@ __all__ = [  # noqa: RUF022
     "bitwise_right_shift", "bitwise_xor", "bmm", "bool", "broadcast_arrays", "broadcast_shapes", "broadcast_to",
     "can_cast", "cat", "ceil", "clamp", "clip", "clone", "complex128", "complex64", "concat", "concatenate", "conj",
     "conj_physical", "copysign", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "cumulative_prod",
-    "cumulative_sum", "diff", "div", "divide", "dot", "e", "empty", "empty_like", "enable_grad", "eq", "equal", "exp",
-    "expand_dims", "expm1", "eye", "finfo", "fix", "flip", "float16", "float32", "float64", "floor", "floor_divide",
-    "from_dlpack", "from_numpy", "full", "full_like", "ge", "get_default_backend", "get_default_device",
-    "get_default_dtype", "get_printoptions", "greater", "greater_equal", "gt", "hypot", "iinfo", "imag", "inf",
-    "inference_mode", "int16", "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "is_tensor",
-    "isclose", "isdtype", "isfinite", "isin", "isinf", "isnan", "le", "less", "less_equal", "linspace", "log", "log10",
-    "log1p", "log2", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "manual_seed",
-    "matmul", "matrix_transpose", "max", "maximum", "mean", "meshgrid", "min", "minimum", "mm", "moveaxis", "movedim",
-    "mul", "multiply", "mv", "namespaces", "nan", "ne", "neg", "negative", "newaxis", "nextafter", "no_grad", "nonzero",
-    "not_equal", "ones", "ones_like", "permute", "permute_dims", "pi", "positive", "pow", "printoptions", "prod",
-    "rand", "rand_like", "randn", "randn_like", "real", "reciprocal", "remainder", "repeat", "reshape", "result_type",
-    "roll", "round", "rules", "searchsorted", "set_default_backend", "set_default_device", "set_default_dtype",
-    "set_grad_enabled", "set_printoptions", "sign", "signbit", "sin", "sinh", "sort", "sqrt", "square", "squeeze",
-    "stack", "std", "sub", "subtract", "sum", "take", "take_along_axis", "tan", "tanh", "tensor", "tensordot", "tile",
-    "tril", "triu", "true_divide", "trunc", "uint16", "uint32", "uint64", "uint8", "unbind", "unique_all",
-    "unique_counts", "unique_inverse", "unique_values", "unsqueeze", "unstack", "use_backend", "var", "vecdot", "where",
-    "zeros", "zeros_like",
+    "cumulative_sum", "diff", "div", "divide", "dot", "e", "einsum", "empty", "empty_like", "enable_grad", "eq",
+    "equal", "exp", "expand_dims", "expm1", "eye", "fft", "finfo", "fix", "flatten", "flip", "float16", "float32",
+    "float64", "floor", "floor_divide", "from_dlpack", "from_numpy", "full", "full_like", "ge", "get_default_backend",
+    "get_default_device", "get_default_dtype", "get_printoptions", "greater", "greater_equal", "gt", "hypot", "iinfo",
+    "imag", "inf", "inference_mode", "int16", "int32", "int64", "int8", "interp", "is_complex", "is_floating_point",
+    "is_grad_enabled", "is_inference_mode_enabled", "is_tensor", "isclose", "isdtype", "isfinite", "isin", "isinf",
+    "isnan", "le", "less", "less_equal", "linalg", "linspace", "log", "log10", "log1p", "log2", "log_softmax",
+    "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt", "manual_seed", "matmul",
+    "matrix_transpose", "max", "maximum", "mean", "meshgrid", "min", "minimum", "mm", "moveaxis", "movedim", "mul",
+    "multiply", "mv", "namespaces", "nan", "ne", "neg", "negative", "newaxis", "nextafter", "no_grad", "nonzero",
+    "not_equal", "ones", "ones_like", "pad", "permute", "permute_dims", "pi", "positive", "pow", "printoptions", "prod",
+    "rand", "rand_like", "randn", "randn_like", "ravel", "real", "reciprocal", "relu", "remainder", "repeat", "reshape",
+    "result_type", "roll", "round", "rules", "scatter_add", "searchsorted", "set_default_backend", "set_default_device",
+    "set_default_dtype", "set_grad_enabled", "set_printoptions", "sign", "signbit", "sin", "sinh", "softmax", "sort",
+    "sqrt", "square", "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "take", "take_along_axis",
+    "take_along_dim", "tan", "tanh", "tensor", "tensordot", "tile", "transpose", "tril", "triu", "true_divide", "trunc",
+    "uint16", "uint32", "uint64", "uint8", "unbind", "unique_all", "unique_counts", "unique_inverse", "unique_values",
+    "unsqueeze", "unstack", "use_backend", "var", "vecdot", "where", "zeros", "zeros_like",
 ]
 
 # ---- elementwise
@@ -156,7 +174,10 @@ def pow(x1: _Operand, x2: _Operand, /) -> Tensor: ...
 def real(x: _Operand, /) -> Tensor: ...
 def reciprocal(x: _Operand, /) -> Tensor: ...
 def remainder(x1: _Operand, x2: _Operand, /) -> Tensor: ...
+@overload
 def round(x: _Operand, /) -> Tensor: ...
+@overload
+def round(x: _Operand, /, *, decimals: _int) -> Tensor: ...
 def sign(x: _Operand, /) -> Tensor: ...
 def signbit(x: _Operand, /) -> Tensor: ...
 def sin(x: _Operand, /) -> Tensor: ...
@@ -253,9 +274,13 @@ def ones_like(
 @overload
 def tril(x: _Operand, /, *, k: _int = 0) -> Tensor: ...
 @overload
+def tril(x: _Operand, /, *, diagonal: _int) -> Tensor: ...
+@overload
 def tril(x: _Operand, /, k: _int = 0) -> Tensor: ...
 @overload
 def triu(x: _Operand, /, *, k: _int = 0) -> Tensor: ...
+@overload
+def triu(x: _Operand, /, *, diagonal: _int) -> Tensor: ...
 @overload
 def triu(x: _Operand, /, k: _int = 0) -> Tensor: ...
 @overload
@@ -284,7 +309,10 @@ def result_type(*arrays_and_dtypes: Any) -> DType: ...
 
 # ---- manipulation
 
+@overload
 def broadcast_arrays(*arrays: _Operand) -> tuple[Tensor, ...]: ...
+@overload
+def broadcast_arrays(arrays: Sequence[_Operand], /) -> tuple[Tensor, ...]: ...
 def broadcast_shapes(*shapes: tuple[_int, ...]) -> tuple[_int, ...]: ...
 @overload
 def broadcast_to(x: _Operand, /, shape: _Shape) -> Tensor: ...
@@ -317,6 +345,8 @@ def reshape(x: _Operand, /, shape: _Shape, *, copy: _bool | None = None) -> Tens
 def reshape(x: _Operand, /, *shape: _int, copy: _bool | None = None) -> Tensor: ...
 @overload
 def roll(x: _Operand, /, shift: _Axes, *, axis: _Axes | None = None) -> Tensor: ...
+@overload
+def roll(x: _Operand, /, *, shifts: _Axes, dims: _Axes | None = None) -> Tensor: ...
 @overload
 def roll(x: _Operand, /, shift: _Axes, dims: _Axes | None) -> Tensor: ...
 @overload
@@ -415,10 +445,7 @@ def where(condition: _Operand, x1: _Operand, x2: _Operand, /) -> Tensor: ...
 
 # ---- set
 
-@overload
 def isin(x1: _Operand, x2: _Operand, /, *, invert: _bool = False) -> Tensor: ...
-@overload
-def isin(x1: _Operand, x2: _Operand, /, invert: _bool = False) -> Tensor: ...
 def unique_all(x: _Operand, /) -> _UniqueAll: ...
 def unique_counts(x: _Operand, /) -> _UniqueCounts: ...
 def unique_inverse(x: _Operand, /) -> _UniqueInverse: ...
@@ -430,6 +457,8 @@ def matmul(x1: _Operand, x2: _Operand, /) -> Tensor: ...
 def matrix_transpose(x: _Operand, /) -> Tensor: ...
 @overload
 def tensordot(x1: _Operand, x2: _Operand, /, *, axes: _int | tuple[Sequence[_int], Sequence[_int]] = 2) -> Tensor: ...
+@overload
+def tensordot(x1: _Operand, x2: _Operand, /, *, dims: _int | tuple[Sequence[_int], Sequence[_int]]) -> Tensor: ...
 @overload
 def tensordot(x1: _Operand, x2: _Operand, /, axes: _int | tuple[Sequence[_int], Sequence[_int]] = 2) -> Tensor: ...
 @overload
@@ -449,11 +478,11 @@ def any(x: _Operand, /, *, axis: _Axes | None = None, keepdims: _bool = False) -
 def any(x: _Operand, /, dim: _Axes | None, *, keepdims: _bool = False, keepdim: _bool = False) -> Tensor: ...
 @overload
 def diff(
-    x: _Operand, /, *, axis: _int = -1, n: _int = 1, prepend: _Operand | None = None, append: _Operand | None = None
+    x: _Operand, /, *, n: _int = 1, axis: _int = -1, prepend: _Operand | None = None, append: _Operand | None = None
 ) -> Tensor: ...
 @overload
 def diff(
-    x: _Operand, /, dim: _int, *, n: _int = 1, prepend: _Operand | None = None, append: _Operand | None = None
+    x: _Operand, /, n: _int = 1, dim: _int = -1, *, prepend: _Operand | None = None, append: _Operand | None = None
 ) -> Tensor: ...
 
 # ---- indexing
@@ -467,6 +496,42 @@ def take_along_axis(x: _Operand, indices: _Operand, /, *, axis: _int = -1) -> Te
 @overload
 def take_along_axis(x: _Operand, indices: _Operand, /, dim: _int) -> Tensor: ...
 
+# ---- beyond
+
+@overload
+def einsum(subscripts: str, /, *operands: _Operand) -> Tensor: ...
+@overload
+def einsum(subscripts: str, operands: Sequence[_Operand], /) -> Tensor: ...
+@overload
+def interp(
+    x: _Operand, points: _Operand, values: _Operand, /, *, left: complex | None = None, right: complex | None = None
+) -> Tensor: ...
+@overload
+def interp(
+    x: _Operand, points: _Operand, values: _Operand, /, left: complex | None = None, right: complex | None = None
+) -> Tensor: ...
+@overload
+def log_softmax(x: _Operand, /, *, axis: _Axes = -1) -> Tensor: ...
+@overload
+def log_softmax(x: _Operand, /, dim: _Axes) -> Tensor: ...
+@overload
+def logsumexp(x: _Operand, /, *, axis: _Axes | None = None, keepdims: _bool = False) -> Tensor: ...
+@overload
+def logsumexp(x: _Operand, /, dim: _Axes | None, *, keepdims: _bool = False, keepdim: _bool = False) -> Tensor: ...
+@overload
+def pad(x: _Operand, pad_width: _Widths, mode: str = "constant", *, constant_values: _Widths = 0) -> Tensor: ...
+@overload
+def pad(x: _Operand, pad_width: _Widths, mode: str = "constant", constant_values: _Widths = 0) -> Tensor: ...
+def relu(x: _Operand, /) -> Tensor: ...
+@overload
+def scatter_add(x: _Operand, key: Any, values: _Operand, /) -> Tensor: ...
+@overload
+def scatter_add(x: _Operand, /, dim: _int, index: _Operand, src: _Operand) -> Tensor: ...
+@overload
+def softmax(x: _Operand, /, *, axis: _Axes = -1) -> Tensor: ...
+@overload
+def softmax(x: _Operand, /, dim: _Axes) -> Tensor: ...
+
 # ---- sorting
 
 @overload
@@ -479,6 +544,609 @@ def sort(x: _Operand, /, *, axis: _int = -1, descending: _bool = False, stable: 
 def sort(x: _Operand, axis: _int, /, *, descending: _bool = False, stable: _bool = True) -> Tensor: ...
 @overload
 def sort(x: _Operand, /, *, dim: _int, descending: _bool = False, stable: _bool = True) -> MinMax: ...
+
+# ---- linalg, fft, special
+
+
+class _EigResult(NamedTuple):
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+class _EighResult(NamedTuple):
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+class _QRResult(NamedTuple):
+    Q: Tensor
+    R: Tensor
+
+class _SlogdetResult(NamedTuple):
+    sign: Tensor
+    logabsdet: Tensor
+
+class _SVDResult(NamedTuple):
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+class _Linalg:
+    @overload
+    @staticmethod
+    def cholesky(x: _Operand, /, *, upper: _bool = False) -> Tensor: ...
+    @overload
+    @staticmethod
+    def cholesky(x: _Operand, /, upper: _bool = False) -> Tensor: ...
+    @overload
+    @staticmethod
+    def cross(x1: _Operand, x2: _Operand, /, *, axis: _int = -1) -> Tensor: ...
+    @overload
+    @staticmethod
+    def cross(x1: _Operand, x2: _Operand, /, *, dim: _int = -1) -> Tensor: ...
+    @staticmethod
+    def det(x: _Operand, /) -> Tensor: ...
+    @overload
+    @staticmethod
+    def diagonal(x: _Operand, /, *, offset: _int = 0) -> Tensor: ...
+    @overload
+    @staticmethod
+    def diagonal(x: _Operand, /, offset: _int = 0) -> Tensor: ...
+    @staticmethod
+    def eig(x: _Operand, /) -> _EigResult: ...
+    @staticmethod
+    def eigh(x: _Operand, /) -> _EighResult: ...
+    @staticmethod
+    def eigvals(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def eigvalsh(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def inv(x: _Operand, /) -> Tensor: ...
+    @overload
+    @staticmethod
+    def lstsq(x1: _Operand, x2: _Operand, /, *, rtol: _Operand | None = None) -> Tensor: ...
+    @overload
+    @staticmethod
+    def lstsq(x1: _Operand, x2: _Operand, /, rtol: _Operand | None = None) -> Tensor: ...
+    @staticmethod
+    def matmul(x1: _Operand, x2: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def matrix_norm(x: _Operand, /, *, keepdims: _bool = False, ord: _float | str = "fro") -> Tensor: ...
+    @staticmethod
+    def matrix_power(x: _Operand, n: _int, /) -> Tensor: ...
+    @staticmethod
+    def matrix_rank(x: _Operand, /, *, rtol: _Operand | None = None) -> Tensor: ...
+    @staticmethod
+    def matrix_transpose(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def outer(x1: _Operand, x2: _Operand, /) -> Tensor: ...
+    @overload
+    @staticmethod
+    def pinv(x: _Operand, /, *, rtol: _Operand | None = None) -> Tensor: ...
+    @overload
+    @staticmethod
+    def pinv(x: _Operand, /, rtol: _Operand | None = None) -> Tensor: ...
+    @overload
+    @staticmethod
+    def qr(x: _Operand, /, *, mode: str = "reduced") -> _QRResult: ...
+    @overload
+    @staticmethod
+    def qr(x: _Operand, /, mode: str = "reduced") -> _QRResult: ...
+    @staticmethod
+    def slogdet(x: _Operand, /) -> _SlogdetResult: ...
+    @staticmethod
+    def solve(x1: _Operand, x2: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def solve_triangular(
+        x1: _Operand, x2: _Operand, /, *, upper: _bool = False, unit_diagonal: _bool = False
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def svd(x: _Operand, /, *, full_matrices: _bool = True) -> _SVDResult: ...
+    @overload
+    @staticmethod
+    def svd(x: _Operand, /, full_matrices: _bool = True) -> _SVDResult: ...
+    @staticmethod
+    def svdvals(x: _Operand, /) -> Tensor: ...
+    @overload
+    @staticmethod
+    def tensordot(
+        x1: _Operand, x2: _Operand, /, *, axes: _int | tuple[Sequence[_int], Sequence[_int]] = 2
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def tensordot(x1: _Operand, x2: _Operand, /, *, dims: _int | tuple[Sequence[_int], Sequence[_int]]) -> Tensor: ...
+    @overload
+    @staticmethod
+    def tensordot(x1: _Operand, x2: _Operand, /, axes: _int | tuple[Sequence[_int], Sequence[_int]] = 2) -> Tensor: ...
+    @overload
+    @staticmethod
+    def trace(x: _Operand, /, *, offset: _int = 0, dtype: _DType = None) -> Tensor: ...
+    @overload
+    @staticmethod
+    def trace(x: _Operand, /, offset: _int = 0, dtype: _DType = None) -> Tensor: ...
+    @overload
+    @staticmethod
+    def vecdot(x1: _Operand, x2: _Operand, /, *, axis: _int = -1) -> Tensor: ...
+    @overload
+    @staticmethod
+    def vecdot(x1: _Operand, x2: _Operand, /, dim: _int) -> Tensor: ...
+    @overload
+    @staticmethod
+    def vector_norm(
+        x: _Operand, /, *, axis: _Axes | None = None, keepdims: _bool = False, ord: _float | str = 2
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def vector_norm(
+        x: _Operand, /, *, dim: _Axes | None = None, keepdim: _bool = False, ord: _float | str = 2
+    ) -> Tensor: ...
+
+linalg: _Linalg
+
+class _Fft:
+    @overload
+    @staticmethod
+    def fft(
+        x: _Operand,
+        /,
+        *,
+        n: _int | None = None,
+        axis: _int = -1,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def fft(
+        x: _Operand,
+        /,
+        n: _int | None = None,
+        dim: _int = -1,
+        *,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @staticmethod
+    def fftfreq(
+        n: _int, /, *, d: _float = 1.0, dtype: _DType = None, device: _Device = None, requires_grad: _bool = False
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def fftn(
+        x: _Operand,
+        /,
+        *,
+        s: Sequence[_int] | None = None,
+        axes: _Axes | None = None,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def fftn(
+        x: _Operand,
+        /,
+        s: Sequence[_int] | None = None,
+        axes: _Axes | None = None,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def fftshift(x: _Operand, /, *, axes: _Axes | None = None) -> Tensor: ...
+    @overload
+    @staticmethod
+    def fftshift(x: _Operand, /, axes: _Axes | None = None) -> Tensor: ...
+    @overload
+    @staticmethod
+    def hfft(
+        x: _Operand,
+        /,
+        *,
+        n: _int | None = None,
+        axis: _int = -1,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def hfft(
+        x: _Operand,
+        /,
+        n: _int | None = None,
+        dim: _int = -1,
+        *,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def ifft(
+        x: _Operand,
+        /,
+        *,
+        n: _int | None = None,
+        axis: _int = -1,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def ifft(
+        x: _Operand,
+        /,
+        n: _int | None = None,
+        dim: _int = -1,
+        *,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def ifftn(
+        x: _Operand,
+        /,
+        *,
+        s: Sequence[_int] | None = None,
+        axes: _Axes | None = None,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def ifftn(
+        x: _Operand,
+        /,
+        s: Sequence[_int] | None = None,
+        axes: _Axes | None = None,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def ifftshift(x: _Operand, /, *, axes: _Axes | None = None) -> Tensor: ...
+    @overload
+    @staticmethod
+    def ifftshift(x: _Operand, /, axes: _Axes | None = None) -> Tensor: ...
+    @overload
+    @staticmethod
+    def ihfft(
+        x: _Operand,
+        /,
+        *,
+        n: _int | None = None,
+        axis: _int = -1,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def ihfft(
+        x: _Operand,
+        /,
+        n: _int | None = None,
+        dim: _int = -1,
+        *,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def irfft(
+        x: _Operand,
+        /,
+        *,
+        n: _int | None = None,
+        axis: _int = -1,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def irfft(
+        x: _Operand,
+        /,
+        n: _int | None = None,
+        dim: _int = -1,
+        *,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def irfftn(
+        x: _Operand,
+        /,
+        *,
+        s: Sequence[_int] | None = None,
+        axes: _Axes | None = None,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def irfftn(
+        x: _Operand,
+        /,
+        s: Sequence[_int] | None = None,
+        axes: _Axes | None = None,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def rfft(
+        x: _Operand,
+        /,
+        *,
+        n: _int | None = None,
+        axis: _int = -1,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def rfft(
+        x: _Operand,
+        /,
+        n: _int | None = None,
+        dim: _int = -1,
+        *,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @staticmethod
+    def rfftfreq(
+        n: _int, /, *, d: _float = 1.0, dtype: _DType = None, device: _Device = None, requires_grad: _bool = False
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def rfftn(
+        x: _Operand,
+        /,
+        *,
+        s: Sequence[_int] | None = None,
+        axes: _Axes | None = None,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def rfftn(
+        x: _Operand,
+        /,
+        s: Sequence[_int] | None = None,
+        axes: _Axes | None = None,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+    ) -> Tensor: ...
+
+fft: _Fft
+
+class _Special:
+    @staticmethod
+    def bdtr(k: _Operand, n: _Operand, p: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def bdtrc(k: _Operand, n: _Operand, p: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def bdtri(k: _Operand, n: _Operand, y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def beta(a: _Operand, b: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def betainc(a: _Operand, b: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def betaincc(a: _Operand, b: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def betainccinv(a: _Operand, b: _Operand, y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def betaincinv(a: _Operand, b: _Operand, y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def betaln(a: _Operand, b: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def binom(n: _Operand, k: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def boxcox(x: _Operand, lmbda: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def boxcox1p(x: _Operand, lmbda: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def cbrt(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def chdtr(v: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def chdtrc(v: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def chdtri(v: _Operand, p: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def cosdg(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def cosm1(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def cotdg(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def dawsn(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def digamma(z: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def ellipe(m: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def ellipk(m: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def ellipkm1(p: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def entr(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def erf(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def erfc(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def erfcinv(y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def erfcx(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def erfi(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def erfinv(y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def exp1(z: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def exp10(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def exp2(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def expi(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def expit(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def expm1(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def expn(n: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def exprel(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def fdtr(dfn: _Operand, dfd: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def fdtrc(dfn: _Operand, dfd: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def fdtri(dfn: _Operand, dfd: _Operand, p: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def gamma(z: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def gammainc(a: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def gammaincc(a: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def gammainccinv(a: _Operand, y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def gammaincinv(a: _Operand, y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def gammaln(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def gammasgn(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def gdtr(a: _Operand, b: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def gdtrc(a: _Operand, b: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def huber(delta: _Operand, r: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def hyp1f1(a: _Operand, b: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def i0(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def i0e(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def i1(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def i1e(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def inv_boxcox(y: _Operand, lmbda: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def inv_boxcox1p(y: _Operand, lmbda: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def iv(v: _Operand, z: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def ive(v: _Operand, z: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def j0(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def j1(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def jv(v: _Operand, z: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def k0(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def k0e(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def k1(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def k1e(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def kl_div(x: _Operand, y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def kv(v: _Operand, z: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def kve(v: _Operand, z: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def lambertw(z: _Operand, k: _int = 0, tol: _float = 1e-08) -> Tensor: ...
+    @staticmethod
+    def log1p(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def log_expit(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def log_ndtr(x: _Operand, /) -> Tensor: ...
+    @overload
+    @staticmethod
+    def log_softmax(x: _Operand, axis: _Axes | None = None) -> Tensor: ...
+    @overload
+    @staticmethod
+    def log_softmax(x: _Operand, dim: _Axes | None) -> Tensor: ...
+    @staticmethod
+    def loggamma(z: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def logit(x: _Operand, /) -> Tensor: ...
+    @overload
+    @staticmethod
+    def logsumexp(
+        a: _Operand,
+        axis: _Axes | None = None,
+        b: _Operand | None = None,
+        keepdims: _bool = False,
+        return_sign: _bool = False,
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def logsumexp(a: _Operand, dim: _Axes | None) -> Tensor: ...
+    @staticmethod
+    def lpmv(m: _Operand, v: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def multigammaln(a: _Operand, d: _float) -> Tensor: ...
+    @staticmethod
+    def nbdtr(k: _Operand, n: _Operand, p: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def nbdtrc(k: _Operand, n: _Operand, p: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def nbdtri(k: _Operand, n: _Operand, y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def ndtr(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def ndtri(y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def pdtr(k: _Operand, m: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def pdtrc(k: _Operand, m: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def pdtri(k: _Operand, y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def poch(z: _Operand, m: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def polygamma(n: _Operand, x: _Operand) -> Tensor: ...
+    @staticmethod
+    def pseudo_huber(delta: _Operand, r: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def psi(z: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def radian(d: _Operand, m: _Operand, s: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def rel_entr(x: _Operand, y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def rgamma(z: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def sinc(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def sindg(x: _Operand, /) -> Tensor: ...
+    @overload
+    @staticmethod
+    def softmax(x: _Operand, axis: _Axes | None = None) -> Tensor: ...
+    @overload
+    @staticmethod
+    def softmax(x: _Operand, dim: _Axes | None) -> Tensor: ...
+    @staticmethod
+    def softplus(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def spence(z: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def stdtr(df: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def stdtrit(df: _Operand, p: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def tandg(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def xlog1py(x: _Operand, y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def xlogy(x: _Operand, y: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def y0(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def y1(x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def yn(n: _Operand, x: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def yv(v: _Operand, z: _Operand, /) -> Tensor: ...
+    @staticmethod
+    def zeta(x: _Operand, q: _Operand | None = None) -> Tensor: ...
+    @staticmethod
+    def zetac(x: _Operand, /) -> Tensor: ...
+
+special: _Special
 
 # ---- PyTorch's names
 

@@ -28,7 +28,7 @@ def isclose(input: Tensor, other: Any, rtol: float = 1e-5, atol: float = 1e-8, e
     tensor([ True, False])
     """
     with engine_mode(grad=False):
-        other = other if isinstance(other, Tensor) else convert(other, backend=input.backend_)
+        other = other if isinstance(other, Tensor) else convert(other, backend=input.backend_, home=input.device)
         close = input == other
         if input.dtype.kind in ("real", "complex") or other.dtype.kind in ("real", "complex"):
             finite = call("isfinite", other)

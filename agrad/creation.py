@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from functools import reduce
 from inspect import Parameter, Signature
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,58 @@ import numpy as np
 from agrad import backends, dtypes, standard
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
+from agrad.data import (
+    NUMBERS,
+    PLAIN,
+    as_values,
+    check_kind,
+    check_values,
+    complex_default,
+    dtype_of_data,
+    exports_memory,
+    flat_parts,
+    holds_arrays,
+    is_element,
+    shares_memory,
+    with_numbers,
+)
 from agrad.defaults import default_backend, default_device, default_dtype
+from agrad.dtype_functions import result_type
+from agrad.exchange import check_untracked, from_dlpack
 
 # The standard's functions that make arrays of something else than arrays.
 CREATION = (
-    "arange", "asarray", "empty", "eye", "from_dlpack", "full", "linspace", "ones", "zeros", "fft.fftfreq", "fft.rfftfreq",
+    "arange", "asarray", "empty", "eye", "from_dlpack", "full", "linspace", "ones", "zeros",
+    "fft.fftfreq", "fft.rfftfreq",
 )
 SHAPED = ("empty", "ones", "zeros")  # ones(2, 3) means ones((2, 3))
-FLOATING = ("empty", "eye", "linspace", "ones", "zeros", "fft.fftfreq", "fft.rfftfreq")  # without a dtype: the default one
+# Without a dtype these have the default one.
+FLOATING = ("empty", "eye", "linspace", "ones", "zeros", "fft.fftfreq", "fft.rfftfreq")
 
 
-def place(backend: Any, device: Any) -> tuple[Any, Any]:
-    """The adapter and the device that a call means."""
-    backend = default_backend() if backend is None else backend
-    return backend, default_device(backend) if device is None else backend.to_device(device)
+def place(backend: Any, device: Any, home: Any = None, name: str = "asarray") -> tuple[Any, Any]:
+    """The adapter and the device that a call means; `home` is where a facade's tensors live."""
+    if backend is None:     # the default device is one of the default backend
+        backend, home = default_backend(), default_device(default_backend())
+    return backend, home if device is None else own_device(backend, device, name)
+
+
+def own_device(backend: Any, device: Any, name: str) -> Any:
+    """A backend's own object for a device; an error that names the function if there is none."""
+    try:
+        return backend.to_device(device)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}(): {error}") from None
+
+
+def own_dtype(backend: Any, dtype: Any, name: str) -> Any:
+    """A backend's own dtype; an error that names the function and what there is if it has none."""
+    neutral = dtypes.of(dtype)
+    try:
+        return backend.to_dtype(neutral)
+    except (TypeError, AttributeError) as error:
+        has = ", ".join(d for d in dtypes.DTYPES if backend.has_dtype(dtypes.DTYPES[d]))
+        raise TypeError(f"{name}(): {error}; it has {has}") from None
 
 
 # -------------------------------------------------------------------------------------------------------------- data
@@ -158,32 +197,41 @@ class engine_mode:
 
 
 def convert(
-    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, backend: Any = None
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, backend: Any = None, home: Any = None
 ) -> Tensor:
-    """A tensor of anything, on a given backend, that of an array, or the default one."""
+    """A tensor of anything, on a given backend, that of an array, or the default one.
+
+    What is an array already stays on its device unless `device` says otherwise; the rest goes to `home`.
+    """
     if isinstance(obj, Tensor):
         return convert_tensor(obj, dtype, device, copy, backend)
     own = None if isinstance(obj, (np.ndarray, np.generic)) else backends.of(obj)
-    if own is not None and (backend is None or backend is own):
+    if own is not None:
         own.reject_tracked(obj)
-        dtype = None if dtype is None else own.to_dtype(dtype)
-        device = None if device is None else own.to_device(device)
-        return engine.make_tensor(own, own.convert(obj, dtype, device, copy))
-    if holds_tensors(obj):
-        return stack_nested(obj, dtype, device)
-    backend, device = place(backend, device)
-    values = as_values(obj)
-    if dtype is None and not isinstance(obj, (np.ndarray, np.generic)):
-        dtype = dtype_of_data(values, obj, backend)
-    dtype = None if dtype is None else backend.to_dtype(check_range(values, dtypes.of(dtype), obj))
-    raw = backend.from_numpy(values, dtype, device, copy if isinstance(obj, np.ndarray) else True)
+        if dtype is not None and own.is_complex(obj):
+            check_kind("c", dtypes.of(dtype))
+        if backend is None or backend is own:
+            dtype = None if dtype is None else own_dtype(own, dtype, "asarray")
+            device = None if device is None else own_device(own, device, "asarray")
+            return engine.make_tensor(own, own.convert(obj, dtype, device, copy))
+        obj = own.to_numpy(obj)
+    if holds_arrays(obj):
+        return stack_nested(obj, dtype, device, copy, backend)
+    backend, device = place(backend, device, home)
+    if not isinstance(obj, (np.ndarray, *NUMBERS)) and not exports_memory(obj) and hasattr(obj, "__dlpack__"):
+        return convert(from_dlpack(obj, backend, device, copy), dtype=dtype, copy=None if copy else copy)
+    values = as_values(obj, copy)
+    if dtype is None:
+        dtype = dtype_of_data(values, obj, backend, device)
+    dtype = None if dtype is None else own_dtype(backend, check_values(values, dtypes.of(dtype), obj), "asarray")
+    raw = backend.from_numpy(values, dtype, device, copy if shares_memory(obj) else True)
     return engine.make_tensor(backend, raw)
 
 
 def convert_tensor(t: Tensor, dtype: Any, device: Any, copy: bool | None, backend: Any) -> Tensor:
     """A Tensor in another dtype or place, recorded; itself if nothing changes."""
     elsewhere = backend is not None and backend is not t.backend_
-    if elsewhere or (device is not None and t.backend_.to_device(device) != t.device):
+    if elsewhere or (device is not None and own_device(t.backend_, device, "to") != t.device):
         from agrad.transfer import transfer
 
         if copy is False:
@@ -201,88 +249,30 @@ def call(name: str, *args: Any, **kwargs: Any) -> Tensor:
     return engine.find_op(name).function(*args, **kwargs)  # type: ignore[no-any-return]
 
 
-def holds_tensors(obj: Any) -> bool:
-    """Whether a nested sequence holds a Tensor."""
-    return isinstance(obj, (list, tuple)) and any(isinstance(part, Tensor) or holds_tensors(part) for part in obj)
+def stack_nested(obj: Any, dtype: Any, device: Any, copy: bool | None, backend: Any) -> Tensor:
+    """A nested sequence that holds arrays, stacked and tracked; its numbers go where the first array is."""
+    if copy is False:
+        raise ValueError("asarray(): a copy is needed to stack the parts of a sequence, and copy=False forbids it")
+    parts: dict[int, Any] = {id(part): convert(part) for part in flat_parts(obj) if is_element(part)}
+    first = next(iter(parts.values()))
+    for part in flat_parts(obj):
+        if isinstance(part, (np.ndarray, np.generic)):
+            parts[id(part)] = convert(part, backend=first.backend_, home=first.device)
+    numbers = [part for part in flat_parts(obj) if type(part) in PLAIN]
+    common = with_numbers(result_type(*parts.values()), numbers, first.backend_, first.device)
 
+    def stacked(part: Any) -> Tensor:
+        if isinstance(part, (list, tuple)):
+            return call("stack", [stacked(each) for each in part])
+        return convert(parts.get(id(part), part), dtype=common, backend=first.backend_, home=first.device)
 
-def stack_nested(obj: Any, dtype: Any, device: Any) -> Tensor:
-    """A nested sequence that holds Tensors, stacked; its numbers follow the first Tensor."""
-    first = next(flat_tensors(obj))
-    parts = [
-        part
-        if isinstance(part, Tensor)
-        else stack_nested(part, None, None)
-        if holds_tensors(part)
-        else convert(part, backend=first.backend_)
-        for part in obj
-    ]
-    return convert(call("stack", parts), dtype=dtype, device=device)
-
-
-def flat_tensors(obj: Any) -> Any:
-    for part in obj:
-        if isinstance(part, Tensor):
-            yield part
-        elif isinstance(part, (list, tuple)):
-            yield from flat_tensors(part)
-
-
-def as_values(obj: Any) -> Any:
-    """Numbers and nested sequences of them as a NumPy array."""
-    if isinstance(obj, (np.ndarray, np.generic)):
-        values = np.asarray(obj)
-    elif isinstance(obj, (bool, int, float, complex, list, tuple, range)) or exports_memory(obj):
-        try:
-            values = np.asarray(obj)
-        except ValueError as error:
-            problem = str(error).partition(". ")[2] or error
-            raise ValueError(f"nested sequences must have equal lengths at every level: {problem}") from None
-    else:
-        raise TypeError(
-            f"cannot make a tensor of {type(obj).__name__}; "
-            "numbers, nested sequences of them, arrays and Tensors can be converted"
-        )
-    if values.dtype.kind not in "biufc":
-        kind = first_leaf(obj).__class__.__name__
-        raise TypeError(f"cannot make a tensor of elements of type {kind}; numbers are needed")
-    return values
-
-
-def exports_memory(obj: Any) -> bool:
-    return hasattr(obj, "__array_interface__") or hasattr(obj, "__buffer__")
-
-
-def first_leaf(obj: Any) -> Any:
-    while isinstance(obj, (list, tuple)) and obj:
-        obj = obj[0]
-    return obj
-
-
-def check_range(values: Any, dtype: dtypes.DType, obj: Any) -> dtypes.DType:
-    """The dtype, if it is an integer one that can hold the Python integers given."""
-    if dtype.kind in ("signed", "unsigned") and values.dtype.kind in "iu" and values.size and values is not obj:
-        limits = np.iinfo(dtype.dtype)
-        if values.min() < limits.min or values.max() > limits.max:
-            raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
-    return dtype
-
-
-def dtype_of_data(values: Any, obj: Any, backend: Any) -> Any:
-    """The dtype of Python data: floats become the default dtype, NumPy's own numbers keep theirs."""
-    if isinstance(first_leaf(obj), (np.generic, np.ndarray)):
-        return None
-    if values.dtype.kind == "f":
-        return default_dtype(backend)
-    if values.dtype.kind == "c":
-        return dtypes.of("complex64" if default_dtype(backend).bits <= 32 else "complex128")
-    return None
+    return convert(stacked(obj), dtype=dtype, device=device, backend=backend)
 
 
 # ----------------------------------------------------------------------------------------------------- the functions
 
 
-def make(name: str, backend: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def make(name: str, backend: Any, home: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Run a creation function with PyTorch's call forms bound to the standard's parameters."""
     requires_grad = kwargs.pop("requires_grad", False)
     if name in SHAPED and args and all(isinstance(a, int) for a in args):
@@ -304,87 +294,99 @@ def make(name: str, backend: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     missing = [p.name for p in signature.parameters if p.default is standard.REQUIRED and p.name not in bound]
     if missing:
         raise TypeError(f"{name}() missing required argument: {missing[0]!r}")
-    return with_grad(build(name, backend, bound), requires_grad, NO_GRADIENT)
+    return with_grad(build(name, backend, home, bound), requires_grad, NO_GRADIENT)
 
 
-def build(name: str, backend: Any, bound: dict[str, Any]) -> Tensor:
+def build(name: str, backend: Any, home: Any, bound: dict[str, Any]) -> Tensor:
     """The tensor that a creation function with bound parameters means."""
     if name == "asarray":
-        return convert(bound.pop("obj"), backend=backend, **bound)
-    tensors = [value for value in bound.values() if isinstance(value, Tensor)]
-    if name == "from_dlpack":
-        return import_dlpack(backend, bound)
-    if name == "full" and tensors:
-        return full_of_tensor(backend, bound)
-    backend, device = place(backend, bound.pop("device", None))
+        return convert(bound.pop("obj"), backend=backend, home=home, **bound)
+    if name == "from_dlpack":       # on the device of what is taken, unless another is asked for
+        backend, device = place(backend, bound.get("device"), None, name)
+        return take_memory(bound["x"], backend, device if "device" in bound else None, bound.get("copy"))
+    if name == "full" and isinstance(bound["fill_value"], Tensor):
+        return full_of_tensor(backend, home, bound)
+    backend, device = place(backend, bound.pop("device", None), home, name)
     dtype = bound.pop("dtype", None)
-    bound = {key: value.item() if isinstance(value, Tensor) else value for key, value in bound.items()}
+    bound = {key: plain(name, key, value, backend) for key, value in bound.items()}
     if dtype is None:
-        dtype = default_for(name, backend, bound)
-    if "shape" in bound:
-        bound["shape"] = check_shape(bound["shape"])
-    names = [p.name for p in standard.signature(name).parameters if p.role != "keyword_only" and p.name in bound]
-    positional = [bound.pop(key) for key in names]
-    dtype = None if dtype is None else backend.to_dtype(dtype)
+        dtype = default_for(name, backend, device, bound)
+    # By position as far as there is no gap: arange(stop, step=2) has one.
+    names = [p.name for p in standard.signature(name).parameters if p.role != "keyword_only"]
+    positional = [bound.pop(key) for key in takewhile(bound.__contains__, names)]
+    dtype = None if dtype is None else own_dtype(backend, dtype, name)
     raw = reduce(getattr, name.split("."), backend.xp)(*positional, **bound, dtype=dtype, device=device)
     return engine.make_tensor(backend, backend.normalise(raw))
 
 
-def default_for(name: str, backend: Any, bound: dict[str, Any]) -> Any:
+def take_memory(x: Any, backend: Any, device: Any, copy: bool | None) -> Tensor:
+    """`from_dlpack`; a tensor of the same backend gives a twin, which knows of writes to it."""
+    if isinstance(x, Tensor) and x.backend_ is backend:
+        check_untracked(x)
+        return convert(x.detach(), device=device, copy=copy)
+    return from_dlpack(x, backend, device, copy)
+
+
+def plain(name: str, key: str, value: Any, backend: Any) -> Any:
+    """An argument of a creation function as kernels take it: numbers, no tensors."""
+    if key == "shape":
+        return check_shape(name, value, backend)
+    if not isinstance(value, Tensor):
+        return value
+    if value.requires_grad:
+        raise TypeError(
+            f"{name}() makes a tensor of numbers, and would drop the graph of its argument {key!r}: "
+            "pass value.item(), or compute with operations, such as start + (stop - start) * linspace(0, 1, n)"
+        )
+    return value.item()
+
+
+def default_for(name: str, backend: Any, device: Any, bound: dict[str, Any]) -> Any:
     """The dtype where none was given; None leaves it to the backend (integers, booleans)."""
     if name in FLOATING:
         holds_complex = any(isinstance(v, complex) for v in bound.values())
-        return complex_default(backend) if holds_complex else default_dtype(backend)
+        return complex_default(backend, device) if holds_complex else default_dtype(backend, device)
     numbers = [bound.get("fill_value")] if name == "full" else list(bound.values())
     if any(isinstance(v, complex) for v in numbers):
-        return complex_default(backend)
+        return complex_default(backend, device)
     holds_float = any(isinstance(v, float) and not isinstance(v, np.generic) for v in numbers)
-    return default_dtype(backend) if holds_float else None
+    return default_dtype(backend, device) if holds_float else None
 
 
-def complex_default(backend: Any) -> dtypes.DType:
-    return dtypes.of("complex64" if default_dtype(backend).bits <= 32 else "complex128")
-
-
-def check_shape(shape: Any) -> Any:
-    """A shape as kernels take it."""
+def check_shape(name: str, shape: Any, backend: Any) -> Any:
+    """A shape as kernels take it; a length that is no number, or not known yet, is refused by name."""
     if isinstance(shape, (tuple, list)):
-        return tuple(check_shape(n) for n in shape)
+        checked = tuple(check_shape(name, n, backend) for n in shape)
+        return shape if shape == checked else checked       # lazy libraries have shapes that remember more
+    if backend.is_length(shape):
+        return shape
     try:
         return operator.index(shape)
-    except TypeError:
-        raise TypeError(f"a shape is made of integers, got {shape!r}") from None
+    except (TypeError, ValueError):
+        unknown = shape is None or shape != shape or not isinstance(shape, (float, str))
+        way_out = f"; lengths that are not known yet: use {name}_like(x), or compute them first" if unknown else ""
+        place = f"{name}() on the backend {backend.name}"
+        raise TypeError(f"{place}: a shape is made of integers, got {shape!r}{way_out}") from None
 
 
-def full_of_tensor(backend: Any, bound: dict[str, Any]) -> Tensor:
+def full_of_tensor(backend: Any, home: Any, bound: dict[str, Any]) -> Tensor:
     """`full` with a 0-d Tensor as value: recorded."""
-    value = convert(bound["fill_value"], dtype=bound.get("dtype"), device=bound.get("device"), backend=backend)
-    shape = bound["shape"]
-    return call("copy", call("broadcast_to", value, (shape,) if isinstance(shape, int) else tuple(shape)))
-
-
-def import_dlpack(backend: Any, bound: dict[str, Any]) -> Tensor:
-    """A tensor on memory that another library exports; what it tracked stays with it."""
-    backend, device = place(backend, bound.pop("device", None))
-    x = bound["x"]
-    if isinstance(x, Tensor):
-        x = x.array
-    given = {key: value for key, value in bound.items() if key != "x" and value is not None}
-    if device is not None:
-        given["device"] = device
-    return engine.make_tensor(backend, backend.normalise(backend.xp.from_dlpack(x, **given)))
+    dtype, device = bound.get("dtype"), bound.get("device")
+    value = convert(bound["fill_value"], dtype=dtype, device=device, backend=backend, home=home)
+    shape = check_shape("full", bound["shape"], value.backend_)
+    return call("copy", call("broadcast_to", value, (shape,) if isinstance(shape, int) else shape))
 
 
 def creation_function(name: str, backend: Any = None, device: Any = None) -> Callable[..., Tensor]:
     """The creation function of that name, for the default backend and device or given ones."""
     def function(*args: Any, **kwargs: Any) -> Tensor:
-        if device is not None and kwargs.get("device") is None:
-            kwargs["device"] = device
-        return make(name, backend, args, kwargs)
+        return make(name, backend, device, args, kwargs)
 
     signature = standard.signature(name)
-    function.__name__ = function.__qualname__ = name.rpartition(".")[2]
-    function.__module__ = "agrad"
+    # The names lead to the function, which is what pickle needs; a device's namespace has no path of names.
+    function.__name__ = name.rpartition(".")[2]
+    function.__module__ = "agrad" if backend is None else "agrad.namespaces"
+    function.__qualname__ = name if backend is None else f"{backend.name}.{name}"
     forms = " and the shape as separate integers" if name in SHAPED else ""
     function.__doc__ = f"The standard's `{name}`; also takes `requires_grad=`{forms}."
     function.__signature__ = python_signature(signature)  # type: ignore[attr-defined]

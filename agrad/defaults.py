@@ -30,10 +30,12 @@ def default_device(backend: Any) -> Any:
         raise type(error)(f"{error} (the device was set by: {setting.source})") from None
 
 
-def default_dtype(backend: Any) -> dtypes.DType:
-    """The neutral dtype of Python floats on a backend."""
+def default_dtype(backend: Any, device: Any = None) -> dtypes.DType:
+    """The neutral dtype of Python floats on a backend, and on a device of it where that makes a difference."""
     value = configuration.lookup("dtype").value
-    return backend.default_dtype() if value is None else dtypes.of(value)
+    if value is not None:
+        return dtypes.of(value)
+    return backend.default_dtype() if device is None else backend.default_dtypes(device)["real floating"]
 
 
 def get_default_backend() -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from agrad import backends, dtypes
 from agrad.cython_core.engine import Tensor
-from agrad.defaults import default_backend, default_dtype
+from agrad.defaults import default_backend, default_device, default_dtype
 
 # The kinds of `isdtype`, in the words of neutral dtypes.
 KINDS = {
@@ -140,27 +140,45 @@ def iinfo(type: Any, /) -> iinfo_object:
 def result_type(*arrays_and_dtypes: Any) -> dtypes.DType:
     """The dtype that an operation on these arrays, dtypes and Python numbers has; it follows the backend of the arrays.
 
+    Raises
+    ------
+    ValueError
+        If there is nothing but Python numbers, whose dtype depends on the place.
+    TypeError
+        If arrays of two backends meet, or the backend combines no such dtypes.
+
     Examples
     --------
     >>> import agrad
     >>> agrad.result_type(agrad.float32, 1.0)
     agrad.float32
     """
-    if not arrays_and_dtypes:
-        raise ValueError("at least one array or dtype is required")
-    owners = [v.backend_ if isinstance(v, Tensor) else backends.of(v) for v in arrays_and_dtypes]
+    if all(type(value) in (bool, int, float, complex) for value in arrays_and_dtypes):
+        raise ValueError("result_type() needs at least one array or dtype")
+    owners = [owner_of(value) for value in arrays_and_dtypes]
     backend = next((owner for owner in owners if owner is not None), None) or default_backend()
     own = [raw_operand(v, owner, backend) for v, owner in zip(arrays_and_dtypes, owners, strict=True)]
     return dtypes.of(backend.xp.result_type(*own))
 
 
+def owner_of(value: Any) -> Any:
+    """The backend of an array; None for dtypes, numbers, and NumPy's arrays, which are operands everywhere."""
+    if isinstance(value, Tensor):
+        return value.backend_
+    return None if isinstance(value, (np.ndarray, np.generic)) else backends.of(value)
+
+
 def raw_operand(value: Any, owner: Any, backend: Any) -> Any:
     """An argument of `result_type` as the backend takes it."""
-    if isinstance(value, Tensor):
-        return value.detach().array
-    if owner is not None or isinstance(value, (bool, int, float, complex)):
+    if type(value) in (bool, int, float, complex):
         return value
-    return backend.to_dtype(value)
+    if owner is None:
+        return backend.to_dtype(value.dtype if isinstance(value, (np.ndarray, np.generic)) else value)
+    if owner is not backend:
+        raise TypeError(
+            f"result_type() of arrays of {backend.name} and of {owner.name}: move one of them with to(backend=...)"
+        )
+    return value.detach().array if isinstance(value, Tensor) else value
 
 
 def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -182,33 +200,43 @@ class NamespaceInfo:
         self._backend, self._device = backend, device
 
     def capabilities(self) -> dict[str, Any]:
-        """What data-dependent things the backend can do."""
-        eager = self._backend.knows_values
-        return {"boolean indexing": eager, "data-dependent shapes": eager, "max dimensions": 64}
+        """What data-dependent things the backend can do, and how many axes an array may have."""
+        known = self._backend.knows_values
+        return {
+            "boolean indexing": known,
+            "data-dependent shapes": known,
+            "max dimensions": self._backend.max_dimensions(),
+        }
 
     def default_device(self) -> Any:
         """The device of new arrays where nothing is said."""
         return self._backend.usual_device() if self._device is None else self._device
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, dtypes.DType]:
-        """The dtypes of new arrays where nothing is said."""
-        real = default_dtype(self._backend)
-        complex_dtype = dtypes.of("complex64" if real.bits <= 32 else "complex128")
-        integer = self._backend.default_integer()
-        return {"real floating": real, "complex floating": complex_dtype, "integral": integer, "indexing": integer}
+        """The dtypes of new arrays where nothing is said, by kind."""
+        device = self._where(device)
+        found = dict(self._backend.default_dtypes(device))
+        found["real floating"] = default_dtype(self._backend, device)
+        found["complex floating"] = dtypes.of("complex64" if found["real floating"].bits <= 32 else "complex128")
+        return found
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, dtypes.DType]:
-        """The standard's dtypes that the backend has, by name."""
-        found = {name: d for name, d in dtypes.DTYPES.items() if name not in ("float16", "bfloat16")}
+        """The standard's dtypes that a device of the backend computes with, by name."""
+        device = self._where(device)
         return {
-            name: d
-            for name, d in found.items()
-            if self._backend.has_dtype(d) and (kind is None or isdtype(d, kind))
+            name: dtype
+            for name, dtype in dtypes.DTYPES.items()
+            if name not in ("float16", "bfloat16")
+            and (kind is None or isdtype(dtype, kind))
+            and self._backend.computes_with(dtype, device)
         }
 
     def devices(self) -> tuple[Any, ...]:
         """The backend's devices."""
-        return tuple(self._backend.device_names())
+        return tuple(self._backend.to_device(name) for name in self._backend.device_names())
+
+    def _where(self, device: Any) -> Any:
+        return self.default_device() if device is None else self._backend.to_device(device)
 
 
 def namespace_info(backend: Any = None, device: Any = None) -> Any:
@@ -216,7 +244,9 @@ def namespace_info(backend: Any = None, device: Any = None) -> Any:
 
     def __array_namespace_info__() -> NamespaceInfo:
         """What this namespace can do."""
-        return NamespaceInfo(default_backend() if backend is None else backend, device)
+        if backend is not None:
+            return NamespaceInfo(backend, device)
+        return NamespaceInfo(default_backend(), default_device(default_backend()))
 
     return __array_namespace_info__
 

@@ -15,14 +15,17 @@ from agrad.creation import call, convert
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 from agrad.defaults import default_backend, default_device, default_dtype
-from agrad.spellings import ALIASES, amax, amin, squeeze, torch_call
+from agrad.exchange import dlpack, dlpack_device
+from agrad.numpy_protocol import array_function, array_ufunc
+from agrad.spellings import ALIASES, amax, amin, squeeze, take_along_dim, torch_call
+from agrad.transfer import transfer
 
 # Ops with an in-place method, under their own and PyTorch's names.
 INPLACE = (
     "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "ceil", "clip", "conj", "cos", "cosh", "divide",
     "exp", "expm1", "floor", "floor_divide", "log", "log10", "log1p", "log2", "multiply", "negative", "pow",
-    "reciprocal", "remainder", "round", "sign", "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "tril",
-    "triu", "trunc",
+    "reciprocal", "relu", "remainder", "round", "scatter_add", "sign", "sin", "sinh", "sqrt", "square", "subtract",
+    "tan", "tanh", "tril", "triu", "trunc",
 )
 
 
@@ -109,6 +112,9 @@ def is_dtype(value: Any) -> bool:
 
 def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
     """The tensor on another device; the standard's method."""
+    if stream is not None:
+        place = f"to_device() on the backend {self.backend_.name}"
+        raise ValueError(f"{place} takes no stream: make the library's stream the current one")
     return convert(self, device=device)
 
 
@@ -173,6 +179,9 @@ def transpose(self: Tensor, dim0: int, dim1: int) -> Tensor:
     order = list(range(self.ndim))
     order[dim0], order[dim1] = order[dim1], order[dim0]
     return call("permute_dims", self, tuple(order))
+
+
+swapaxes = transpose
 
 
 def t(self: Tensor) -> Tensor:
@@ -265,7 +274,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 
 def copy_(self: Tensor, source: Any) -> Tensor:
     """Take over the elements of another tensor, broadcast and cast, in place."""
-    source = convert(source, backend=self.backend_)
+    source = convert(source, backend=self.backend_, home=self.device)
     self[...] = source if source.dtype == self.dtype else convert(source, dtype=self.dtype)
     return self
 
@@ -291,7 +300,7 @@ def torch_type(dtype: Any) -> str:
 
 def as_operand(value: Any, like: Tensor) -> Any:
     """The right side of `t[key] = value` when it is no Tensor and no number."""
-    return value if backends.of(value) is like.backend_ else convert(value, backend=like.backend_)
+    return value if backends.of(value) is like.backend_ else convert(value, backend=like.backend_, home=like.device)
 
 
 # ----------------------------------------------------------------------------------------------- Python's own protocol
@@ -344,6 +353,9 @@ def tensor_index(self: Tensor) -> int:
 def tensor_repr(self: Tensor) -> str:
     plain = self.detach()
     dtype = plain.dtype.name
+    summary = self.backend_.summary(plain.array)
+    if summary is not None:
+        return summary_repr(self, summary)
     values = values_of(plain if dtype != "bfloat16" else convert(plain, dtype="float32"))
     usual = default_dtype(self.backend_).name
     complex_usual = "complex64" if usual in ("float32", "float16", "bfloat16") else "complex128"
@@ -358,6 +370,16 @@ def tensor_repr(self: Tensor) -> str:
     )
 
 
+def summary_repr(self: Tensor, summary: str) -> str:
+    """The text of a tensor whose values are not known, and are not to be computed for it."""
+    facts = [summary, f"shape={self.shape}", f"dtype={self.dtype}"]
+    if self.grad_fn is not None:
+        facts.append(f"grad_fn=<{self.grad_fn.name().rpartition('::')[2]}>")
+    elif self.requires_grad:
+        facts.append("requires_grad=True")
+    return f"tensor({', '.join(facts)})"
+
+
 def usual_device(backend: Any) -> str:
     """The device that is not printed: the default of a backend."""
     with contextlib.suppress(ValueError, RuntimeError):
@@ -368,7 +390,7 @@ def usual_device(backend: Any) -> str:
 
 
 def tensor_format(self: Tensor, specification: str) -> str:
-    if self.ndim == 0:
+    if self.ndim == 0 and (specification or self.backend_.summary(self.detach().array) is None):
         return format(values_of(self).item(), specification)
     return object.__format__(self, specification) if specification else tensor_repr(self)
 
@@ -440,29 +462,6 @@ def array_namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
     return backend.facade[self.device] if backend.devices else backend.facade
 
 
-def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-    """`np.sin(t)` and `np.ones(2) * t`: NumPy's ufuncs run as ops."""
-    name = UFUNCS.get(ufunc.__name__, ufunc.__name__)
-    if method != "__call__" or kwargs:
-        return NotImplemented
-    try:
-        op = engine.find_op(name)
-    except LookupError:
-        return NotImplemented
-    like = next(value for value in inputs if isinstance(value, Tensor))
-    return op.function(
-        *(convert(x, backend=like.backend_) if isinstance(x, np.ndarray) else x for x in inputs)
-    )
-
-
-# NumPy's names where they are not the standard's.
-UFUNCS = {
-    "absolute": "abs", "true_divide": "divide", "power": "pow", "arccos": "acos", "arcsin": "asin", "arctan": "atan",
-    "arccosh": "acosh", "arcsinh": "asinh", "arctanh": "atanh", "arctan2": "atan2", "invert": "bitwise_invert",
-    "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift", "conjugate": "conj", "rint": "round",
-}
-
-
 # -------------------------------------------------------------------------------------------------------------- install
 
 # PyTorch's methods that cast, and to what.
@@ -475,6 +474,7 @@ CASTS = {
 OWN_NAMES: tuple[Callable[..., Any], ...] = (
     item, tolist, numpy, to, to_device, type_as, view, view_as, expand, expand_as, flatten, ravel, transpose, t, select,
     narrow, storage, amax, amin, dim, numel, element_size, is_floating_point, is_complex, zero_, fill_, copy_, squeeze,
+    take_along_dim,
 )
 OTHER_NAMES = {
     "ndimension": dim,
@@ -482,6 +482,7 @@ OTHER_NAMES = {
     "contiguous": same,
     "cpu": same,
     "reshape_as": view_as,
+    "swapaxes": swapaxes,
     "T": property(matrix_T),
     "mT": property(lambda self: call("matrix_transpose", self), doc="The last two axes swapped."),
     "H": property(lambda self: call("conj", matrix_T(self)), doc="The conjugate transpose of a matrix."),
@@ -489,7 +490,10 @@ OTHER_NAMES = {
     "imag": property(lambda self: call("imag", self), doc="The imaginary part."),
     "__array__": as_numpy_array,
     "__array_namespace__": array_namespace,
+    "__dlpack__": dlpack,
+    "__dlpack_device__": dlpack_device,
     "__array_priority__": 1000,
+    "__array_function__": array_function,
     "__array_ufunc__": array_ufunc,
     "__copy__": tensor_copy,
     "__deepcopy__": tensor_deepcopy,
@@ -511,6 +515,7 @@ OTHER_NAMES = {
 # Not methods: questions that the engine has.
 ASKED_BY_THE_ENGINE = {
     "backend_of": backends.of, "dtype_of": dtypes.of, "check_cast": check_cast, "as_operand": as_operand,
+    "adopt": transfer,
 }
 
 

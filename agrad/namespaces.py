@@ -4,6 +4,8 @@
 data is. Must know no single backend and no rule.
 """
 
+from functools import reduce
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -18,8 +20,8 @@ __all__ = ["Namespace", "Prefix", "facade"]
 class Namespace(ModuleType):
     """The standard's functions, dtypes and constants, and every op of every plugin, on Tensors of one backend.
 
-    What it creates lands on `device`, or on the default device if that is None. `namespace[device]` is the namespace of
-    another device of the backend, one object each.
+    What it creates lands on `device`, or on the library's default device if that is None. `namespace[device]` is the
+    namespace of another device of the backend, one object each.
     """
 
     def __init__(self, backend: Any, device: Any = None, prefix: str = "") -> None:
@@ -53,13 +55,14 @@ class Namespace(ModuleType):
             return standard.CONSTANTS[full]
         if full in dtypes.DTYPES and self._backend.has_dtype(dtypes.DTYPES[full]):
             return dtypes.DTYPES[full]
-        if is_prefix(full):
+        if _is_prefix(full):
             return Namespace(self._backend, self._device, full + ".")
         raise AttributeError(f"{self.__name__} has no attribute {full!r}")
 
     def __getitem__(self, device: Any) -> "Namespace":
         if self._prefix:
-            raise TypeError(f"devices are chosen at the backend's namespace: agrad.namespaces.{self._backend.name}[...]")
+            whole = f"agrad.namespaces.{self._backend.name}"
+            raise TypeError(f"devices are chosen at the backend's namespace: {whole}[...]")
         own = self._backend.to_device(device)
         if own == self._backend.usual_device():
             return self._backend.facade  # type: ignore[no-any-return]
@@ -69,7 +72,7 @@ class Namespace(ModuleType):
         return main._devices.get(name) or main._devices.setdefault(name, Namespace(self._backend, own))
 
     def __dir__(self) -> list[str]:
-        names = names_under(self._prefix)
+        names = _names_under(self._prefix)
         return sorted(names if self._prefix else {*names, *CREATION, *standard.CONSTANTS, *dtypes.DTYPES})
 
     def __reduce__(self) -> Any:
@@ -80,15 +83,16 @@ class Namespace(ModuleType):
         return f"<namespace {self.__name__}>"
 
 
-def is_prefix(full: str) -> bool:
+def _is_prefix(full: str) -> bool:
     """Whether there are ops under a name: an extension of the standard, or a plugin, which is loaded then."""
     return engine.owns_prefix(full) or any(name.startswith(full + ".") for name in engine.all_ops())
 
 
-def names_under(prefix: str) -> set[str]:
-    """The next part of all names that start with a prefix."""
+def _names_under(prefix: str) -> set[str]:
+    """The next part of all public names that start with a prefix."""
     names = (*engine.all_ops(), *standard.SAME, *CREATION)
-    return {name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix)}
+    parts = {name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix)}
+    return {part for part in parts if not part.startswith("_") or part.startswith("__")}
 
 
 def _restore(name: str, device: str | None, prefix: str) -> Any:
@@ -125,7 +129,8 @@ class Prefix(ModuleType):
     """An extension of the standard, or the ops of a plugin, at the top level: `agrad.linalg`, `agrad.physics`."""
 
     def __init__(self, prefix: str) -> None:
-        super().__init__(f"agrad.{prefix[:-1]}", f"The ops under `{prefix[:-1]}`; each follows the backend of its arrays.")
+        name = prefix[:-1]
+        super().__init__(f"agrad.{name}", f"The ops under `{name}`; each follows the backend of its arrays.")
         self.__dict__["_prefix"] = prefix
 
     def __getattr__(self, name: str) -> Any:
@@ -142,7 +147,14 @@ class Prefix(ModuleType):
         return value
 
     def __dir__(self) -> list[str]:
-        return sorted(names_under(self._prefix))
+        return sorted(_names_under(self._prefix))
+
+    def __reduce__(self) -> Any:
+        return _restore_prefix, (self._prefix,)
 
     def __repr__(self) -> str:
         return f"<ops {self.__name__}>"
+
+
+def _restore_prefix(prefix: str) -> Any:
+    return reduce(getattr, prefix[:-1].split("."), import_module("agrad"))

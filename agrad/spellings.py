@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from agrad import standard
-from agrad.creation import python_signature
+from agrad.creation import convert, python_signature
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 
@@ -23,10 +23,11 @@ ALIASES = {
     "unbind": "unstack", "mm": "matmul", "bmm": "matmul", "mv": "matmul", "dot": "matmul", "clone": "copy",
 }
 
-# Keywords that only have another name.
+# Keywords that only have another name: PyTorch's -> the standard's, the first of them that the op has.
 RENAMED = {
-    "dim": "axis", "keepdim": "keepdims", "dims": "axis", "input": "x", "other": "x2", "tensors": "arrays",
-    "index": "indices", "sorted_sequence": "x1", "exponent": "x2", "unbiased": "correction",
+    "dim": ("axis", "axes"), "keepdim": ("keepdims",), "dims": ("axis", "axes"), "input": ("x", "x1"), "other": ("x2",),
+    "tensors": ("arrays",), "index": ("indices",), "sorted_sequence": ("x1",), "exponent": ("x2",),
+    "unbiased": ("correction",), "diagonal": ("k",), "shifts": ("shift",),
 }
 
 
@@ -63,10 +64,8 @@ def rename(name: str, keywords: dict[str, Any]) -> dict[str, Any] | None:
     parameters = engine.find_op(name).parameters
     renamed = {}
     for key, value in keywords.items():
-        new = key if key in parameters else RENAMED.get(key, key)
-        if new == "x" and "x" not in parameters and "x1" in parameters:
-            new = "x1"
-        if new not in parameters or new in renamed:
+        new = next((name for name in (key, *RENAMED.get(key, ())) if name in parameters), None)
+        if new is None or new in renamed:
             return None
         renamed[new] = value
     return None if renamed.keys() == keywords.keys() else renamed
@@ -77,6 +76,8 @@ def inplace_call(name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> 
     alpha = keywords.pop("alpha", None)
     if alpha is not None and name in ("add", "subtract") and len(args) == 2:
         return getattr(args[0], name + "_")(args[1] * alpha)
+    if name == "scatter_add":
+        return args[0].scatter_add_(*places_and_values(*args[1:], x=args[0], **keywords))
     renamed = rename(name, keywords)
     return NotImplemented if renamed is None else getattr(args[0], name + "_")(*args[1:], **renamed)
 
@@ -154,7 +155,7 @@ def spread_form(name: str) -> Callable[..., Any]:
         correction = keywords.pop("correction", 1)
         if "unbiased" in keywords:
             correction = int(bool(keywords.pop("unbiased")))
-        return op(name)(*args, correction=correction, **{RENAMED.get(k, k): v for k, v in keywords.items()})
+        return op(name)(*args, correction=correction, **(rename(name, keywords) or keywords))
 
     return form
 
@@ -185,20 +186,70 @@ def squeeze_form(args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     axis = keywords.pop("dim", None)
     if keywords or len(args) != 1:
         return NotImplemented
-    return squeeze(args[0], axis)
+    return squeeze(args[0], dim=axis)
 
 
-def squeeze(x: Tensor, axis: Any = None) -> Tensor:
-    """Remove axes of length 1: all of them, or those given (others are left, as in PyTorch)."""
-    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+def squeeze(x: Tensor, axis: Any = None, *, dim: Any = None) -> Tensor:
+    """Remove axes of length 1: those given, or all. With PyTorch's `dim`, those among the given ones that are short."""
+    if axis is not None:
+        return op("squeeze")(x, axis)   # type: ignore[no-any-return]
+    axes = range(x.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
     short = tuple(a for a in axes if x.shape[a] == 1)
     return op("squeeze")(x, short) if short else x
+
+
+def round_form(args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """round(x, decimals=2)."""
+    if "decimals" not in keywords:
+        return NotImplemented
+    decimals = keywords.pop("decimals")
+    x = args[0] if args else keywords.pop("input")
+    factor = 10.0 ** abs(decimals)
+    return op("round")(x * factor) / factor if decimals >= 0 else op("round")(x / factor) * factor
+
+
+def scatter_add_form(args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """scatter_add(x, dim, index, src): element by element along one axis."""
+    keywords = {"x" if key == "input" else key: value for key, value in keywords.items()}
+    x = args[0] if args else keywords.pop("x")
+    return op("scatter_add")(x, *places_and_values(*args[1:], x=x, **keywords))
+
+
+def places_and_values(dim: int, index: Tensor, src: Tensor, *, x: Tensor) -> tuple[Any, Tensor]:
+    """The key and the values that PyTorch's scatter_add means: `src` as far as `index` goes, each element's place."""
+    if not len(index.shape) == len(src.shape) == x.ndim:
+        raise RuntimeError("Index tensor must have the same number of dimensions as self and src tensor")
+    if any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
+        raise RuntimeError(f"Expected index {list(index.shape)} to be no larger than src {list(src.shape)}")
+    key: list[Any] = []
+    for axis, n in enumerate(index.shape):
+        places = convert(range(n), device=index.device, backend=index.backend_)
+        key.append(op("reshape")(places, (-1,) + (1,) * (x.ndim - 1 - axis)))
+    key[dim] = index
+    return tuple(key), src[tuple(slice(0, n) for n in index.shape)]
+
+
+def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """The elements at indices along an axis; of all elements along one axis if none is given.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> x = agrad.tensor([[3.0, 1.0], [2.0, 4.0]])
+    >>> agrad.take_along_dim(x, agrad.argsort(x, axis=1), dim=1)
+    tensor([[1., 3.],
+            [2., 4.]])
+    """
+    if dim is None:
+        x, indices, dim = op("reshape")(x, (-1,)), op("reshape")(indices, (-1,)), 0
+    return op("take_along_axis")(x, indices, axis=dim)  # type: ignore[no-any-return]
 
 
 FORMS: dict[str, Callable[..., Any]] = {
     "add": alpha_form("add"), "subtract": alpha_form("subtract"), "divide": divide_form,
     "max": extremum_form("max"), "min": extremum_form("min"), "sort": sort_form,
     "std": spread_form("std"), "var": spread_form("var"), "squeeze": squeeze_form,
+    "round": round_form, "scatter_add": scatter_add_form,
     **{name: like_form(name) for name in ("zeros_like", "ones_like", "empty_like", "full_like")},
 }
 squeeze.__signature__ = python_signature(standard.signature("squeeze"))  # type: ignore[attr-defined]

@@ -235,6 +235,11 @@ cdef object partial_product(Node node, Formula formula, object g, bint tensors, 
     return multiply_raw(node.backend, g, d, g_spare | (2 if formula.kind == CALL else 0))
 
 
+cdef object keep_zeros(object xp, object g, object product):
+    """g * conj(d), zero where g is: d may be infinite or nan in places that a mask wrote over."""
+    return xp.where(xp.not_equal(g, 0), product, 0)
+
+
 cdef object fit(Node node, int k, object r, object g, bint tensors):
     """A formula's result in the shape and dtype of operand k: broadcast axes summed, dtype cast; or a precise error."""
     cdef Backend backend = node.backend

@@ -34,6 +34,7 @@ cdef class Walk:
     cdef int room_steps, room_leaves, room_stack
     cdef PyObject** stack           # nodes found but not yet in the plan, borrowed
     cdef bint retain, create_graph, accumulate
+    cdef bint keeps_zeros           # what was written over does no harm: a cotangent of zero meets no infinity
     cdef int closing_first          # leaves that are roots themselves
     cdef int32_t* root_slots        # slots of the roots, then of the inputs
     cdef dict captured              # slot -> gradient
@@ -320,8 +321,10 @@ cdef class Walk:
             if slot < 0:
                 continue
             if rule.partial:
-                spare = owned and Py_REFCNT(<PyObject*>g) == 1 and self.is_last(node, step, k)
+                spare = owned and Py_REFCNT(<PyObject*>g) == 1 and self.is_last(node, step, k) and not self.keeps_zeros
                 r = partial_product(node, <Formula>rule.formulas[k], g, tensors, spare)
+                if self.keeps_zeros and (<Formula>rule.formulas[k]).constant_sign == 0:
+                    r = keep_zeros(node.backend.facade if tensors else node.backend.xp, g, r)
                 new = owned and node.backend.counts_references if r is g else True
             elif (<Formula>rule.formulas[k]).kind == SCATTER:
                 add_entry(&self.slots[slot], scatter_entry(node, &self.slots[slot], g, tensors))
@@ -471,6 +474,7 @@ def run_backward(tuple roots not None, tuple grads not None, bint retain_graph, 
     cdef Mode before = current_mode()
     cdef int i, slot
     walk.retain, walk.create_graph, walk.accumulate, walk.captured = retain_graph, create_graph, accumulate, {}
+    walk.keeps_zeros = copies_saved(before)
     for root in roots:
         synchronise(root)
     for t in inputs or ():

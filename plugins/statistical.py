@@ -74,9 +74,16 @@ def deviation(x, axis, xp):
     return x - xp.mean(x, axis=axis, keepdims=True)
 
 
-def var_vjp(g, x, axis, correction, keepdims, x_like, xp):
+def per_degree(axis, correction, x_like, xp):
+    """1 / the degrees of freedom, nan if there are none; where a length is a symbol, that is found at run time."""
     freedom = count(axis, x_like) - correction
-    scale = 2 / freedom if freedom > 0 else nan
+    if isinstance(freedom, (int, float)):
+        return 1 / freedom if freedom > 0 else nan
+    return xp.where(freedom > 0, 1 / freedom, nan)
+
+
+def var_vjp(g, x, axis, correction, keepdims, x_like, xp):
+    scale = 2 * per_degree(axis, correction, x_like, xp)
     return restore(g, axis, keepdims, x_like, xp) * (scale * deviation(x, axis, xp))
 
 
@@ -87,12 +94,10 @@ def var_jvp(t, x, out, axis, correction, keepdims, x_like, xp):
 
 def std_vjp(g, x, out, axis, correction, keepdims, x_like, xp):
     """Whether all elements are equal, `out` cannot tell: it may be a rounding error then."""
-    freedom = count(axis, x_like) - correction
     g, out = restore(g, axis, keepdims, x_like, xp), restore(out, axis, keepdims, x_like, xp)
-    if freedom <= 0:
-        return g * (nan * deviation(x, axis, xp))
     equal = xp.max(x, axis=axis, keepdims=True) == xp.min(x, axis=axis, keepdims=True)
-    return xp.where(equal, 0.0, g / xp.where(equal, 1.0, freedom * out)) * deviation(x, axis, xp)
+    slope = per_degree(axis, correction, x_like, xp) * deviation(x, axis, xp)
+    return xp.where(equal, 0.0, g / xp.where(equal, 1.0, out)) * slope
 
 
 def std_jvp(t, x, out, axis, correction, keepdims, x_like, xp):

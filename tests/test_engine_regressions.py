@@ -403,3 +403,17 @@ def test_writes_to_one_of_several_views_are_allowed_where_writes_copy(backend):
         middle *= x[0]
         y.sum().backward()
     assert x.grad.tolist() == [6, 2, 2]
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_where_writes_copy_a_mask_hides_what_is_infinite_beneath_it(second, backend):
+    def masked(x):
+        y = agrad.sqrt(x)
+        y[x == 0] = 0.0
+        return y.sum()
+
+    x = leaf(0.0, 4.0)
+    with agrad.autograd.graph.allow_mutation_on_saved_tensors():
+        (g,) = grad(masked(x), x, create_graph=second)
+        result = grad(g.sum(), x)[0] if second else g
+    assert result.tolist() == ([0, -0.25 * 4**-1.5] if second else [0, 0.25])

@@ -65,8 +65,18 @@ def test_public_names_and_declared_names_are_the_same():
 
 def test_functions_are_declared_with_the_signatures_of_the_standard():
     declared = first_forms(read(FRONT).body)
-    names = {name for members in standard.CHAPTERS.values() for name in members} - {*standard.ENGINE_OPS, *IMPORTED}
+    names = {name for members in standard.CHAPTERS.values() for name in members if "." not in name}
+    names -= {*standard.ENGINE_OPS, *IMPORTED}
     assert {name: declared.get(name) for name in names} == {name: standard.signature(name).text for name in names}
+
+
+@pytest.mark.parametrize("namespace", standard.EXTENSIONS)
+def test_functions_of_an_extension_are_declared_with_the_signatures_of_the_standard(namespace):
+    title = f"_{namespace.title()}"
+    (declared,) = (first_forms(node.body) for node in read(FRONT).body if getattr(node, "name", "") == title)
+    names = (name for name in (*standard.CHAPTERS[namespace], *standard.SAME) if name.startswith(namespace + "."))
+    meant = {name.partition(".")[2]: standard.signature(standard.SAME.get(name, name)).text for name in names}
+    assert declared == meant
 
 
 def test_methods_are_declared_with_the_signatures_of_the_standard():

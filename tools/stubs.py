@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FunctionType
 
 import agrad
-from agrad import creation, dtypes, spellings, standard
+from agrad import creation, dtypes, namespaces, spellings, standard
 from agrad.cython_core import engine
 from agrad.standard import REQUIRED, Parameter
 
@@ -34,11 +34,17 @@ STATIC = {
     "fill_value": "Tensor | complex", "copy": "_bool | None", "shift": "_Axes", "repetitions": "tuple[_int, ...]",
     "indexing": 'Literal["xy", "ij"]', "side": 'Literal["left", "right"]', "kind": "str | tuple[str, ...]",
     "shapes": "tuple[_int, ...]", "alpha": "complex", "rounding_mode": 'Literal["trunc", "floor"] | None',
+    "decimals": "_int", "diagonal": "_int", "shifts": "_Axes", "dims": "_int | tuple[Sequence[_int], Sequence[_int]]",
+    "n": "_int | None", "s": "Sequence[_int] | None", "norm": 'Literal["backward", "ortho", "forward"]', "d": "_float",
+    "subscripts": "str", "left": "complex | None", "right": "complex | None", "constant_values": "_Widths",
+    "pad_width": "_Widths", "mode": "str", "ord": "_float | str", "rtol": "_Operand | None",
 }
 ONLY_THERE = {
     ("arange", "stop"): "_float | None",
     ("astype", "copy"): "_bool",
     ("tensordot", "axes"): "_int | tuple[Sequence[_int], Sequence[_int]]",
+    ("diff", "n"): "_int", ("linalg.matrix_power", "n"): "_int",
+    ("fft.fftfreq", "n"): "_int", ("fft.rfftfreq", "n"): "_int",
 }
 RESULTS = {
     "__array_namespace_info__": "Any", "broadcast_arrays": "tuple[Tensor, ...]", "broadcast_shapes": "tuple[_int, ...]",
@@ -46,14 +52,24 @@ RESULTS = {
     "nonzero": "tuple[Tensor, ...]", "result_type": "DType", "unique_all": "_UniqueAll",
     "unique_counts": "_UniqueCounts", "unique_inverse": "_UniqueInverse", "unstack": "tuple[Tensor, ...]",
 }
+TUPLES = {name: result for name, result in standard.RESULTS.items() if name.startswith("linalg.")}
+RESULTS |= {name: f"_{result.__name__}" for name, result in TUPLES.items()}
+
+PREFIXES = (*standard.EXTENSIONS, "special")
 
 # ---- what functions take beyond the standard
 
 TRACKED = Parameter("requires_grad", "static", False, "keyword_only")
 ALPHA, ROUNDING = (Parameter(name, "static", REQUIRED, "keyword_only") for name in ("alpha", "rounding_mode"))
 FURTHER = {"add": ALPHA, "subtract": ALPHA, "divide": ROUNDING}
+FURTHER["round"] = Parameter("decimals", "static", REQUIRED, "keyword_only")
 FURTHER |= {name: TRACKED for name in spellings.FORMS if name.endswith("_like")}
 PAIRS = ("max", "min", "sort")  # with `dim`: values and indices
+RENAMED = {  # forms that only have another name for a parameter
+    "tril": ("k", "diagonal"), "triu": ("k", "diagonal"), "roll": ("shift", "shifts"), "tensordot": ("axes", "dims"),
+}
+SCATTER = [Parameter(n, kind, REQUIRED, "positional_or_keyword")
+           for n, kind in (("dim", "axis"), ("index", "index"), ("src", "array"))]
 
 
 def forms(signature: standard.Signature) -> Iterator[tuple[list[Parameter], str]]:
@@ -66,7 +82,18 @@ def forms(signature: standard.Signature) -> Iterator[tuple[list[Parameter], str]
     keywords = [p for p in parameters if p.role == "keyword_only"]
     positional = parameters[: len(parameters) - len(keywords)]
     gathered = [p for p in positional if p.role == "positional_or_keyword" and p.kind in ("shape", "axes")]
-    if "axis" in signature.positions:
+    if name in standard.BY_KEYWORD:
+        if "axis" in signature.positions:
+            words = {"axis": "dim", "keepdims": "keepdim"}
+            yield [p._replace(name=words.get(p.name, p.name)) for p in parameters], result
+        return
+    if name in RENAMED:
+        yield [renamed(p, *RENAMED[name]) for p in parameters], result
+    if name == "scatter_add":
+        yield [parameters[0], *SCATTER], result
+    elif parameters and parameters[-1].kind == "array*" and parameters[-1].role == "var_positional":
+        yield [*parameters[:-1], parameters[-1]._replace(role="positional_only")], result
+    elif "axis" in signature.positions:
         yield from axis_forms(name, parameters, result)
     elif gathered and name not in ("full", "expand_dims"):
         spread = gathered[0]._replace(kind="axis", role="var_positional")
@@ -76,19 +103,29 @@ def forms(signature: standard.Signature) -> Iterator[tuple[list[Parameter], str]
         yield positional + loose + ([FURTHER[name]] if name in FURTHER else []), result
 
 
+def renamed(p: Parameter, old: str, new: str) -> Parameter:
+    """A parameter under its other name, which is then required; an axis beside it too."""
+    if p.name == old:
+        return p._replace(name=new, default=REQUIRED, role="keyword_only")
+    return p._replace(name="dims") if p.name == "axis" else p
+
+
 def axis_forms(name: str, parameters: list[Parameter], result: str) -> Iterator[tuple[list[Parameter], str]]:
     """`sum(x, 0, keepdims=True)` and `sum(x, dim=0, keepdim=True)`."""
-    axis = next(p for p in parameters if p.name == "axis")._replace(default=REQUIRED, role="positional_or_keyword")
+    place = next(i for i, p in enumerate(parameters) if p.name == "axis")
+    before = [p for p in parameters[:place] if p.role != "keyword_only"]
+    between = [p._replace(role="positional_or_keyword") for p in parameters[:place] if p.role == "keyword_only"]
+    after = [p for p in parameters[place + 1 :] if p.role == "keyword_only"]
+    axis = parameters[place]._replace(role="positional_or_keyword")
+    axis = axis if between else axis._replace(default=REQUIRED)
     dim = axis._replace(name="dims" if name in ("flip", "roll") else "dim")
-    before = [p for p in parameters if p.role != "keyword_only" and p.name != "axis"]
-    after = [p for p in parameters if p.role == "keyword_only" and p.name != "axis"]
     renamed = [p._replace(name="keepdim") for p in after if p.name == "keepdims"]
     if name in PAIRS:
         others = [p for p in after if p.name != "keepdims"]
         yield [*before, axis._replace(role="positional_only"), *after], result
         yield [*before, dim._replace(kind="axis", role="keyword_only"), *renamed, *others], "MinMax"
     else:
-        yield [*before, dim, *after, *renamed], result
+        yield [*before, *between, dim, *after, *renamed], result
 
 
 # ---- writing
@@ -102,8 +139,9 @@ def annotation(signature: standard.Signature, p: Parameter) -> str:
         return "_Operand"
     if p.kind == "static":
         return STATIC.get(p.name) or {bool: "_bool", int: "_int", float: "_float"}.get(type(p.default), "Any")
-    is_axis = p.name in ("axis", "dim", "dims")
-    return KINDS[p.kind] + " | None" * (is_axis and signature.defaults[signature.positions["axis"]] is None)
+    axis = signature.positions.get("axis") if p.name in ("axis", "dim", "dims") else signature.positions.get(p.name)
+    is_axis = p.kind in ("axis", "axes") and axis is not None
+    return KINDS[p.kind] + " | None" * (is_axis and signature.defaults[axis] is None)
 
 
 def arguments(signature: standard.Signature, parameters: list[Parameter], method: bool) -> list[str]:
@@ -129,16 +167,17 @@ def definition(name: str, words: list[str], result: str, indent: str, decorator:
         text = f"{indent}def {name}({inner}{', '.join(words)}\n{indent}{end}"
     if max(map(len, text.splitlines())) > 120:
         text = f"{indent}def {name}({inner}{f',{inner}'.join(words)},\n{indent}{end}"
-    return f"{indent}@{decorator}\n{text}" if decorator else text
+    return "".join(f"{indent}@{word}\n" for word in decorator.split()) + text
 
 
-def write_op(name: str, op: engine.Op, indent: str = "") -> str:
+def write_op(name: str, op: engine.Op, indent: str = "", decorator: str = "") -> str:
     """An op as a function or, indented, as a method; in place, it takes the standard's form and returns itself."""
     calls = list(forms(op.signature))
     calls = [(calls[0][0], "Self")] if is_in_place(name) else calls
-    decorator = "overload" if len(calls) > 1 else ""
-    written = ((arguments(op.signature, parameters, bool(indent)), result) for parameters, result in calls)
-    return "\n".join(definition(name, words, result, indent, decorator) for words, result in written)
+    decorators = " ".join(["overload"] * (len(calls) > 1) + [decorator] * bool(decorator))
+    is_method = bool(indent) and decorator != "staticmethod"
+    written = ((arguments(op.signature, parameters, is_method), result) for parameters, result in calls)
+    return "\n".join(definition(name, words, result, indent, decorators) for words, result in written)
 
 
 def is_in_place(name: str) -> bool:
@@ -155,7 +194,8 @@ def write_function(name: str, function: FunctionType, decorator: str = "") -> st
     # Tensor's methods of these names hide the types
     inside, result = (re.sub(r"\b(bool|int|float)\b", r"_\1", ast.unparse(n)) for n in (node.args, node.returns) if n)
     inside = re.sub(r"(?<=[\w\]])=", " = ", inside)
-    return definition(name, [inside], "Self" if is_in_place(name) else result, "    ", decorator)
+    words = re.split(r", (?![^\[(]*[\])])", inside)     # at the commas outside brackets
+    return definition(name, words, "Self" if is_in_place(name) else result, "    ", decorator)
 
 
 def write_methods(by_hand: set[str]) -> str:
@@ -201,14 +241,14 @@ from builtins import bool as _bool
 from builtins import float as _float
 from builtins import int as _int
 from collections.abc import Sequence
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 '''
 
 
 def imports() -> list[str]:
     """What agrad/__init__.py imports for others to see, and what its stub needs."""
-    words = "_Axes, _Device, _DType, _Operand, _Shape, _UniqueAll, _UniqueCounts, _UniqueInverse"
+    words = "_Axes, _Device, _DType, _Operand, _Shape, _UniqueAll, _UniqueCounts, _UniqueInverse, _Widths"
     found = [f"from agrad.cython_core.engine import {words}", "from agrad.dtypes import DType"]
     found += ["from agrad import testing as testing", "from agrad.spellings import MinMax"]
     found += [f"from agrad.dtypes import {name} as {name}" for name in dtypes.DTYPES]
@@ -218,7 +258,30 @@ def imports() -> list[str]:
             public = (name for name in names if name in agrad.__all__ or name in ("configuration", "__version__"))
             found += [f"from {node.module} import {name} as {name}" for name in public]
     # in ruff's order: numbers within names count as numbers
-    return sorted(found, key=lambda line: [int(w) if w.isdigit() else w for w in re.split(r"(\d+)", line)])
+    found.sort(key=lambda line: [int(w) if w.isdigit() else w for w in re.split(r"(\d+)", line)])
+    return [line if len(line) <= 120 else in_rows(line) for line in found]
+
+
+def in_rows(line: str) -> str:
+    """An import that is too long for one line."""
+    before, word, names = line.partition(" import ")
+    return f"{before}{word}(\n    " + ",\n    ".join(names.split(", ")) + ",\n)"
+
+
+def write_namespaces() -> list[str]:
+    """What lies below the top level, each as a class of static methods, and the tuples that their functions return."""
+    lines = ["\n# ---- " + ", ".join(PREFIXES) + "\n"]
+    for result in TUPLES.values():
+        lines += ["", f"class _{result.__name__}(NamedTuple):", *(f"    {field}: Tensor" for field in result._fields)]
+    for prefix in filter(namespaces._is_prefix, PREFIXES):
+        members = {name.partition(".")[2]: op for name, op in engine.all_ops().items() if name.startswith(prefix + ".")}
+        members |= {name.partition(".")[2]: engine.find_op(main) for name, main in standard.SAME.items()
+                    if name.startswith(prefix + ".")}
+        if members:
+            lines.append(f"\nclass _{prefix.title()}:")
+            lines += [write_op(name, members[name], "    ", "staticmethod") for name in sorted(members)]
+            lines.append(f"\n{prefix}: _{prefix.title()}")
+    return lines
 
 
 def front_stub() -> str:
@@ -228,8 +291,11 @@ def front_stub() -> str:
     names = textwrap.fill(" ".join(f'"{name}",' for name in sorted(agrad.__all__)), 116)
     lines += ["", "__array_api_version__: str", "__all__ = [  # noqa: RUF022", textwrap.indent(names, "    "), "]"]
     for chapter, members in standard.CHAPTERS.items():
-        public = [name for name in members if name not in taken and name not in standard.ENGINE_OPS]
+        public = [name for name in members if name not in {*taken, *standard.ENGINE_OPS} and "." not in name]
+        if not public:
+            continue
         lines += [f"\n# ---- {chapter}\n", *(write_op(name, engine.find_op(name)) for name in public)]
+    lines += write_namespaces()
     lines.append("\n# ---- PyTorch's names\n")
     for alias, name in spellings.ALIASES.items():
         lines.append(f"{alias} = {name}" if hasattr(agrad, name) else write_op(alias, engine.find_op(name)))
