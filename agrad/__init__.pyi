@@ -88,26 +88,27 @@ __all__ = [  # noqa: RUF022
     "argsort", "as_tensor", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh", "autograd", "backends",
     "bfloat16", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or",
     "bitwise_right_shift", "bitwise_xor", "bmm", "bool", "broadcast_arrays", "broadcast_shapes", "broadcast_to",
-    "can_cast", "cat", "ceil", "clamp", "clip", "clone", "complex128", "complex64", "concat", "concatenate", "conj",
-    "conj_physical", "copysign", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "cumulative_prod",
-    "cumulative_sum", "diff", "div", "divide", "dot", "e", "einsum", "empty", "empty_like", "enable_grad", "eq",
+    "can_cast", "cat", "ceil", "cholesky", "clamp", "clip", "clone", "complex128", "complex64", "concat", "concatenate",
+    "conj", "conj_physical", "copysign", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "cumulative_prod",
+    "cumulative_sum", "det", "diff", "div", "divide", "dot", "e", "einsum", "empty", "empty_like", "enable_grad", "eq",
     "equal", "exp", "expand_dims", "expm1", "eye", "fft", "finfo", "fix", "flatten", "flip", "float16", "float32",
-    "float64", "floor", "floor_divide", "from_dlpack", "from_numpy", "full", "full_like", "ge", "get_default_backend",
-    "get_default_device", "get_default_dtype", "get_printoptions", "greater", "greater_equal", "gt", "hypot", "iinfo",
-    "imag", "inf", "inference_mode", "int16", "int32", "int64", "int8", "interp", "is_complex", "is_floating_point",
-    "is_grad_enabled", "is_inference_mode_enabled", "is_tensor", "isclose", "isdtype", "isfinite", "isin", "isinf",
-    "isnan", "le", "less", "less_equal", "linalg", "linspace", "log", "log10", "log1p", "log2", "log_softmax",
-    "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt", "manual_seed", "matmul",
-    "matrix_transpose", "max", "maximum", "mean", "meshgrid", "min", "minimum", "mm", "moveaxis", "movedim", "mul",
-    "multiply", "mv", "namespaces", "nan", "ne", "neg", "negative", "newaxis", "nextafter", "no_grad", "nonzero",
-    "not_equal", "ones", "ones_like", "pad", "permute", "permute_dims", "pi", "positive", "pow", "printoptions", "prod",
-    "rand", "rand_like", "randn", "randn_like", "ravel", "real", "reciprocal", "relu", "remainder", "repeat", "reshape",
-    "result_type", "roll", "round", "rules", "scatter_add", "searchsorted", "set_default_backend", "set_default_device",
-    "set_default_dtype", "set_grad_enabled", "set_printoptions", "sign", "signbit", "sin", "sinh", "softmax", "sort",
-    "sqrt", "square", "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "take", "take_along_axis",
-    "take_along_dim", "tan", "tanh", "tensor", "tensordot", "tile", "transpose", "tril", "triu", "true_divide", "trunc",
-    "uint16", "uint32", "uint64", "uint8", "unbind", "unique_all", "unique_counts", "unique_inverse", "unique_values",
-    "unsqueeze", "unstack", "use_backend", "var", "vecdot", "where", "zeros", "zeros_like",
+    "float64", "floor", "floor_divide", "from_dlpack", "from_numpy", "full", "full_like", "ge", "ger",
+    "get_default_backend", "get_default_device", "get_default_dtype", "get_printoptions", "greater", "greater_equal",
+    "gt", "hypot", "iinfo", "imag", "inf", "inference_mode", "int16", "int32", "int64", "int8", "interp", "inverse",
+    "is_complex", "is_floating_point", "is_grad_enabled", "is_inference_mode_enabled", "is_tensor", "isclose",
+    "isdtype", "isfinite", "isin", "isinf", "isnan", "le", "less", "less_equal", "linalg", "linspace", "log", "log10",
+    "log1p", "log2", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp",
+    "lt", "manual_seed", "matmul", "matrix_power", "matrix_transpose", "max", "maximum", "mean", "meshgrid", "min",
+    "minimum", "mm", "moveaxis", "movedim", "mul", "multiply", "mv", "namespaces", "nan", "ne", "neg", "negative",
+    "newaxis", "nextafter", "no_grad", "nonzero", "not_equal", "ones", "ones_like", "outer", "pad", "permute",
+    "permute_dims", "pi", "pinverse", "positive", "pow", "printoptions", "prod", "rand", "rand_like", "randn",
+    "randn_like", "ravel", "real", "reciprocal", "relu", "remainder", "repeat", "reshape", "result_type", "roll",
+    "round", "rules", "scatter_add", "searchsorted", "set_default_backend", "set_default_device", "set_default_dtype",
+    "set_grad_enabled", "set_printoptions", "sign", "signbit", "sin", "sinh", "slogdet", "softmax", "sort", "sqrt",
+    "square", "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "take", "take_along_axis",
+    "take_along_dim", "tan", "tanh", "tensor", "tensordot", "tile", "trace", "transpose", "tril", "triu", "true_divide",
+    "trunc", "uint16", "uint32", "uint64", "uint8", "unbind", "unique_all", "unique_counts", "unique_inverse",
+    "unique_values", "unsqueeze", "unstack", "use_backend", "var", "vecdot", "where", "zeros", "zeros_like",
 ]
 
 # ---- elementwise
@@ -1186,6 +1187,24 @@ bmm = matmul
 mv = matmul
 dot = matmul
 def clone(x: _Operand, /) -> Tensor: ...
+@overload
+def cholesky(x: _Operand, /, *, upper: _bool = False) -> Tensor: ...
+@overload
+def cholesky(x: _Operand, /, upper: _bool = False) -> Tensor: ...
+def det(x: _Operand, /) -> Tensor: ...
+def ger(x1: _Operand, x2: _Operand, /) -> Tensor: ...
+def inverse(x: _Operand, /) -> Tensor: ...
+def matrix_power(x: _Operand, n: _int, /) -> Tensor: ...
+def outer(x1: _Operand, x2: _Operand, /) -> Tensor: ...
+@overload
+def pinverse(x: _Operand, /, *, rtol: _Operand | None = None) -> Tensor: ...
+@overload
+def pinverse(x: _Operand, /, rtol: _Operand | None = None) -> Tensor: ...
+def slogdet(x: _Operand, /) -> _SlogdetResult: ...
+@overload
+def trace(x: _Operand, /, *, offset: _int = 0, dtype: _DType = None) -> Tensor: ...
+@overload
+def trace(x: _Operand, /, offset: _int = 0, dtype: _DType = None) -> Tensor: ...
 half: DType
 float: DType
 double: DType

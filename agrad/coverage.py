@@ -17,7 +17,7 @@ __all__ = ["NAMESPACES", "STATES", "coverage", "table"]
 
 # What a function can be on a backend.
 STATES = ("rule", "not differentiable", "no kernel", "missing")
-MARKS = dict(zip(STATES, ("yes", "-", "no kernel", "missing"), strict=True))
+_MARKS = dict(zip(STATES, ("yes", "-", "no kernel", "missing"), strict=True))
 
 
 def coverage(namespace: str = "array_api", backend: str | None = None) -> dict[str, Any]:
@@ -53,29 +53,29 @@ def coverage(namespace: str = "array_api", backend: str | None = None) -> dict[s
     chosen = [backend] if backend is not None else [b.name for b in backends.available() if b.installed]
     adapters = {name: backends.find(name) for name in chosen}
     functions = {
-        name: {b: state(target, adapter) for b, adapter in adapters.items()}
+        name: {b: _state(target, adapter) for b, adapter in adapters.items()}
         for name, target in sorted(NAMESPACES[namespace]())
     }
     totals = {b: {s: sum(row[b] == s for row in functions.values()) for s in STATES} for b in chosen}
     return {"namespace": namespace, "functions": functions, "totals": totals}
 
 
-def state(target: Any, backend: Any) -> str:
+def _state(target: Any, backend: Any) -> str:
     """What a function is on a backend, given what stands for it in agrad: an op, a function made of ops, or None."""
     if target is None:
         return "missing"
     if not isinstance(target, engine.Op):
         return "rule" if target else "not differentiable"
-    if takes_arrays(target) and not has_kernel(target, backend):
+    if _takes_arrays(target) and not _has_kernel(target, backend):
         return "no kernel"
     return "rule" if target.rule is not None and target.rule.differentiable else "not differentiable"
 
 
-def takes_arrays(op: Any) -> bool:
+def _takes_arrays(op: Any) -> bool:
     return any(p.kind in standard.ARRAY_KINDS for p in op.signature.parameters)
 
 
-def has_kernel(op: Any, backend: Any) -> bool:
+def _has_kernel(op: Any, backend: Any) -> bool:
     try:
         engine.raw_kernel(op, backend)
     except (NotImplementedError, ImportError):
@@ -87,7 +87,7 @@ def has_kernel(op: Any, backend: Any) -> bool:
 # Each yields (name, target); a target is an op, True for a function made of ops, False for one without a derivative.
 
 
-def of_the_standard() -> Iterator[tuple[str, Any]]:
+def _of_the_standard() -> Iterator[tuple[str, Any]]:
     """The standard's functions, extensions included."""
     for chapter, names in standard.CHAPTERS.items():
         for name in names:
@@ -97,32 +97,32 @@ def of_the_standard() -> Iterator[tuple[str, Any]]:
         yield name, rules.find(main)
 
 
-def of_scipy_special() -> Iterator[tuple[str, Any]]:
+def _of_scipy_special() -> Iterator[tuple[str, Any]]:
     """The ufuncs and functions of scipy.special that take arrays."""
     module = import_module("scipy.special")
     for name in module.__all__:
         function = getattr(module, name)
         if callable(function) and not inspect.isclass(function):
-            yield name, found(f"special.{name}")
+            yield name, _found(f"special.{name}")
 
 
-def of_numpy() -> Iterator[tuple[str, Any]]:
+def _of_numpy() -> Iterator[tuple[str, Any]]:
     """NumPy's functions and ufuncs that take arrays and dispatch to other libraries."""
     yield from numpy_protocol.targets()
 
 
-def of_torch() -> Iterator[tuple[str, Any]]:
+def _of_torch() -> Iterator[tuple[str, Any]]:
     """The functions of torch's main namespace, linalg, fft and special, without the in-place ones."""
     torch = import_module("torch")
     for prefix, place in (("", torch), ("linalg.", torch.linalg), ("fft.", torch.fft), ("special.", torch.special)):
         for name in dir(place):
             function = getattr(place, name, None)
-            if name.startswith("_") or name.endswith("_") or not inspect.isbuiltin(function):
-                continue
-            yield prefix + name, found(prefix + name)
+            if name.startswith("_") or name.endswith("_") or not inspect.isbuiltin(function) or not function.__doc__:
+                continue  # without a text it is internal
+            yield prefix + name, _found(prefix + name)
 
 
-def found(name: str) -> Any:
+def _found(name: str) -> Any:
     """The op, or True for the function made of ops, of that name in agrad; None if there is none."""
     place: Any = agrad
     for part in name.split("."):
@@ -135,7 +135,7 @@ def found(name: str) -> Any:
 
 
 NAMESPACES: dict[str, Callable[[], Iterator[tuple[str, Any]]]] = {
-    "array_api": of_the_standard, "numpy": of_numpy, "scipy.special": of_scipy_special, "torch": of_torch,
+    "array_api": _of_the_standard, "numpy": _of_numpy, "scipy.special": _of_scipy_special, "torch": _of_torch,
 }
 
 
@@ -148,12 +148,12 @@ def table(report: dict[str, Any]) -> str:
     Examples
     --------
     >>> from agrad.coverage import coverage, table
-    >>> print(table(coverage("array_api", "numpy")).splitlines()[0])
-    array_api           numpy
+    >>> print(table(coverage("array_api", "numpy")).splitlines()[0].split())
+    ['array_api', 'numpy']
     """
     names = list(report["totals"])
     rows = [[report["namespace"], *names]]
-    rows += [[name, *(MARKS[row[b]] for b in names)] for name, row in report["functions"].items()]
+    rows += [[name, *(_MARKS[row[b]] for b in names)] for name, row in report["functions"].items()]
     rows += [[f"{s}:", *(str(report["totals"][b][s]) for b in names)] for s in STATES]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -33,9 +33,9 @@ def default_device(backend: Any) -> Any:
 def default_dtype(backend: Any, device: Any = None) -> dtypes.DType:
     """The neutral dtype of Python floats on a backend, and on a device of it where that makes a difference."""
     value = configuration.lookup("dtype").value
-    if value is not None:
-        return dtypes.of(value)
-    return backend.default_dtype() if device is None else backend.default_dtypes(device)["real floating"]
+    if value is None:
+        value = backend.default_dtype() if device is None else backend.default_dtypes(device)["real floating"]
+    return dtypes.of(value)
 
 
 def get_default_backend() -> str:

@@ -529,8 +529,8 @@ def table() -> dict[str, Any]:
             found[name] = op.function
         op.foreign = torch_call(name)
     for alias, name in ALIASES.items():
-        if name in found:
-            found[alias] = found[name]
+        if name in found or "." in name:
+            found[alias] = engine.find_op(name).function
     for name in INPLACE:
         op = engine.find_op(name)
         for method in (name, *(alias for alias, meant in ALIASES.items() if meant == name)):

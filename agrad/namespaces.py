@@ -67,9 +67,10 @@ class Namespace(ModuleType):
         if own == self._backend.usual_device():
             return self._backend.facade  # type: ignore[no-any-return]
         name = self._backend.device_name(own)
-        main = self._backend.facade
+        main: Namespace = self._backend.facade
         # setdefault: two threads that meet here still get one object.
-        return main._devices.get(name) or main._devices.setdefault(name, Namespace(self._backend, own))
+        found: Namespace = main._devices.get(name) or main._devices.setdefault(name, Namespace(self._backend, own))
+        return found
 
     def __dir__(self) -> list[str]:
         names = _names_under(self._prefix)
@@ -138,7 +139,7 @@ class Prefix(ModuleType):
             raise AttributeError(name)
         full = standard.SAME.get(self._prefix + name, self._prefix + name)
         try:
-            value = creation_function(full) if full in CREATION else engine.find_op(full).function
+            value: Any = creation_function(full) if full in CREATION else engine.find_op(full).function
         except LookupError as error:
             if not any(op.startswith(f"{full}.") for op in engine.all_ops()):
                 raise AttributeError(str(error)) from None

@@ -21,6 +21,9 @@ ALIASES = {
     "cat": "concat", "concatenate": "concat", "cumsum": "cumulative_sum",
     "cumprod": "cumulative_prod", "permute": "permute_dims", "unsqueeze": "expand_dims", "movedim": "moveaxis",
     "unbind": "unstack", "mm": "matmul", "bmm": "matmul", "mv": "matmul", "dot": "matmul", "clone": "copy",
+    "cholesky": "linalg.cholesky", "det": "linalg.det", "ger": "linalg.outer", "inverse": "linalg.inv",
+    "matrix_power": "linalg.matrix_power", "outer": "linalg.outer", "pinverse": "linalg.pinv",
+    "slogdet": "linalg.slogdet", "trace": "linalg.trace",
 }
 
 # Keywords that only have another name: PyTorch's -> the standard's, the first of them that the op has.

@@ -45,7 +45,7 @@ BY_KEYWORD = frozenset((
 
 # The names of several results.
 RESULTS = {
-    name: namedtuple(title, fields, module=__name__)    # type: ignore[misc]
+    name: namedtuple(title, fields, module=__name__)
     for name, title, fields in (
         ("linalg.eig", "EigResult", "eigenvalues eigenvectors"),
         ("linalg.eigh", "EighResult", "eigenvalues eigenvectors"),

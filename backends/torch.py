@@ -115,7 +115,7 @@ def shared(array: Any, dtype: Any, device: Any, copy: bool | None) -> Any:
 
 
 def _floating(name: str, x: Any) -> Any:
-    """The array, if it is one of real floating-point numbers: torch makes such of others, or names its own functions."""
+    """The array if it is one of real floating-point numbers; torch makes such of others, or names its own functions."""
     if not x.is_floating_point():
         raise TypeError(f"{name}() takes real floating-point numbers, not {x.dtype}")
     return x

@@ -60,6 +60,14 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    """Python floats become float64 on every backend."""
+    agrad.set_default_dtype(agrad.float64)
+    yield
+    agrad.set_default_dtype(None)
+
+
 GLOBAL_STATE = {  # what a test could leave behind -> (how to read it, how to put it back)
     "grad mode": (agrad.is_grad_enabled, agrad.set_grad_enabled),
     "default backend": (agrad.get_default_backend, agrad.set_default_backend),

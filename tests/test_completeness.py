@@ -4,6 +4,8 @@ import importlib
 import inspect
 import pkgutil
 from importlib import metadata
+from itertools import product
+from operator import attrgetter
 from types import ModuleType
 
 import numpy as np
@@ -18,17 +20,20 @@ from agrad.testing.draw import Call, samples_of
 FUNCTIONS = [name for names in standard.CHAPTERS.values() for name in names if name not in standard.ENGINE_OPS]
 RULED = [name for chapter in standard.CHAPTERS for name in names_of_plugin(chapter)]
 
+# Rule sets that own the names under a prefix of their own, and modules that several rule sets share.
+PREFIXES = ("special",)
+SHARED = ("axes", "contraction", "matrices")
+
 # Everything that takes arrays and has no derivative. A function that moves in or out of here changes what users get.
 NOT_DIFFERENTIABLE = set("""
     all any argmax argmin argsort count_nonzero isin nonzero searchsorted
     bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor
     equal greater greater_equal isfinite isinf isnan less less_equal not_equal signbit
-    logical_and logical_not logical_or logical_xor
+    linalg.matrix_rank logical_and logical_not logical_or logical_xor
     empty_like full_like ones_like zeros_like
-    unique_all unique_counts unique_inverse unique_values
 """.split())
 WITHOUT_ARRAYS = set("""
-    arange asarray empty eye from_dlpack full linspace ones zeros
+    arange asarray empty eye fft.fftfreq fft.rfftfreq from_dlpack full linspace ones zeros
     __array_namespace_info__ broadcast_shapes can_cast finfo iinfo isdtype result_type
 """.split())
 
@@ -59,7 +64,7 @@ def test_a_rule_that_is_not_checked_in_second_order_says_why(name):
 
 def test_the_plugins_are_found_through_entry_points():
     found = {entry.name for entry in metadata.entry_points(group="agrad.plugins") if entry.dist.name == "agrad"}
-    assert found == set(standard.CHAPTERS)
+    assert found == {*standard.CHAPTERS, *PREFIXES}
     shipped = [info for info in rules.plugins() if info.distribution == "agrad"]
     assert {info.name for info in shipped} == found
     assert not [info for info in shipped if info.error or not info.ops]
@@ -68,7 +73,12 @@ def test_the_plugins_are_found_through_entry_points():
 
 def test_every_module_of_the_plugins_is_an_entry_point_or_known():
     modules = {module.name for module in pkgutil.iter_modules(plugins.__path__)}
-    assert modules - {"axes"} == set(standard.CHAPTERS)
+    assert {module for module in modules if not is_part(module)} == {*standard.CHAPTERS, *PREFIXES}
+
+
+def is_part(module):
+    """Whether a module holds no rule set of its own: a part of one, or what several share."""
+    return module in SHARED or module.startswith(("linalg_", "special_"))
 
 
 def test_a_rule_stands_in_the_chapter_of_its_op():
@@ -81,12 +91,20 @@ def test_a_rule_stands_in_the_chapter_of_its_op():
 # ----------------------------------------------------------------------------------------------------------- namespaces
 
 # `transfer` has no kernel: it goes from one backend to another.
-NAMESPACE = {*FUNCTIONS, *standard.ENGINE_OPS, *standard.CONSTANTS, *dtypes.DTYPES} - {"transfer"}
+NAMESPACE = {*FUNCTIONS, *standard.SAME, *standard.ENGINE_OPS, *standard.CONSTANTS, *dtypes.DTYPES} - {"transfer"}
 
 
 def names_in(namespace):
     listed = {name for name in dir(namespace) if not is_private(name)} - {"transfer"}
-    return {name for name in NAMESPACE | listed if hasattr(namespace, name)}
+    return {name for name in NAMESPACE | listed if has(namespace, name)}
+
+
+def has(namespace, name):
+    try:
+        attrgetter(name)(namespace)
+    except AttributeError:
+        return False
+    return True
 
 
 def is_private(name):
@@ -101,8 +119,11 @@ def test_both_worlds_have_exactly_the_same_names(backend):
 
 
 def test_the_facade_lists_its_names(backend):
-    listed = set(dir(backends.find(backend).facade))
-    assert listed >= {*FUNCTIONS, *standard.CONSTANTS}
+    facade = backends.find(backend).facade
+    assert set(dir(facade)) >= {*standard.CONSTANTS, *(name for name in FUNCTIONS if "." not in name)}
+    for extension in standard.EXTENSIONS:
+        names = {name.rpartition(".")[2] for name in (*FUNCTIONS, *standard.SAME) if name.startswith(extension + ".")}
+        assert set(dir(getattr(facade, extension))) == set(dir(getattr(agrad, extension))) == names
 
 
 def test_constants_are_equal_in_both_worlds(backend):
@@ -131,7 +152,7 @@ def stated(name):
 def test_a_function_has_the_standards_signature(name, backend):
     adapter = backends.find(backend)
     for namespace in (agrad, adapter.facade):
-        assert parameters_of(getattr(namespace, name)) == stated(name), namespace
+        assert parameters_of(attrgetter(name)(namespace)) == stated(name), namespace
 
 
 def modules_of(package):
@@ -172,7 +193,8 @@ def test_the_tensors_methods_are_documented():
 
 BY_POSITION = [
     name for name in RULED
-    if name not in (*ELSEWHERE, *standard.BY_KEYWORD) and any(p.role == "keyword_only" for p in rules.find(name).signature.parameters)
+    if name not in (*ELSEWHERE, *standard.BY_KEYWORD)
+    and any(p.role == "keyword_only" for p in rules.find(name).signature.parameters)
     and not any(p.role == "var_positional" for p in rules.find(name).signature.parameters)
 ]
 
@@ -181,8 +203,9 @@ BY_POSITION = [
 def test_keyword_only_parameters_may_be_given_by_position(name, backend):
     op, adapter = rules.find(name), backends.find(backend)
     compared = 0
-    for i, sample in enumerate(samples_of(op.record, op.signature)):
-        call = Call(op.signature, sample, op.record, False, (i,))
+    samples = list(enumerate(samples_of(op.record, op.signature)))
+    for (i, sample), is_complex in product(samples, {False, op.record.complex}):
+        call = Call(op.signature, sample, op.record, is_complex, (i,))
         operands = [agrad.asarray(value) for value in call.operands]
         args, kwargs = call.arguments_with(operands, agrad.asarray, lambda dtype: dtype)
         every = [*args, *(kwargs.get(p.name, p.default) for p in op.signature.parameters[len(args):])]

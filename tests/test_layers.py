@@ -20,7 +20,8 @@ LAYERS = [
     RULES,
     ("agrad.plugins",),
     ("agrad.namespaces", "agrad.creation", "agrad.methods", "agrad.printing", "agrad.autograd", "agrad.defaults",
-     "agrad.dtype_functions", "agrad.comparison", "agrad.random", "agrad.spellings", "agrad.transfer"),
+     "agrad.dtype_functions", "agrad.comparison", "agrad.random", "agrad.spellings", "agrad.transfer",
+     "agrad.data", "agrad.exchange", "agrad.numpy_protocol"),
     ("agrad",),  # the front: imports everything below it
     ("agrad.testing", "agrad.demo", "agrad.coverage", "agrad.export", "agrad.__main__"),
 ]
@@ -42,7 +43,7 @@ NUMPY_FREE = ("agrad.cython_core.engine", "agrad.standard", *RULES, "agrad.plugi
 # Users import these: `__all__` is what they define, helpers have an underscore. No other module has an `__all__`.
 PUBLIC = set("""
     agrad agrad.autograd agrad.autograd.grad_mode agrad.autograd.graph agrad.backends agrad.configuration agrad.dtypes
-    agrad.namespaces agrad.printing agrad.random agrad.rules agrad.testing
+    agrad.coverage agrad.export agrad.namespaces agrad.printing agrad.random agrad.rules agrad.testing
 """.split())
 
 pytestmark = needs_source

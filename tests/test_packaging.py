@@ -14,8 +14,8 @@ from source_tree import PACKAGES, SOURCE, needs_source
 import agrad
 
 CHAPTERS = {
-    "creation", "data_type", "elementwise", "indexing", "linear_algebra", "manipulation", "searching", "set", "sorting",
-    "statistical", "utility",
+    "beyond", "creation", "data_type", "elementwise", "fft", "indexing", "linalg", "linear_algebra", "manipulation",
+    "searching", "set", "sorting", "special", "statistical", "utility",
 }  # fmt: skip
 
 distribution = importlib.metadata.distribution("agrad")
@@ -89,7 +89,7 @@ def test_the_shipped_rule_sets_are_ordinary_plugins():
 
 def test_the_shipped_backends_are_announced():
     points = entry_points("agrad.backends")
-    assert set(points) == {"numpy", "torch", "array_api_strict"}
+    assert set(points) == {"numpy", "torch", "array_api_strict", "jax", "cupy", "dask", "sparse", "ndonnx"}
     for name in ("numpy", "array_api_strict"):
         assert isinstance(points[name].load(), type)
 

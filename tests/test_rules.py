@@ -18,19 +18,25 @@ EVERY = (*SHORT, "complex64")
 
 # Ops without samples: each has a test of its own below.
 ELSEWHERE = ("floor_divide", "read_view", "scatter", "transfer", "write_view")
-NAMES = [name for chapter in standard.CHAPTERS for name in names_of_plugin(chapter) if name not in ELSEWHERE]
+SETS = (*standard.CHAPTERS, "special")
+NAMES = [name for rule_set in SETS for name in names_of_plugin(rule_set) if name not in ELSEWHERE]
 
 # What a library does not take although the rule's samples have it: backend -> op -> why. Nothing else is left out.
 REFUSED = {
-    "numpy": {},
+    "numpy": {"scatter_add": "adding complex numbers to real ones"},
     "array_api_strict": {
         "imag": "of real numbers",
+        "linalg.cross": "a positive axis",
+        "scatter_add": "adding complex numbers to real ones",
+        **dict.fromkeys(
+            ("fft.fft", "fft.ifft", "fft.fftn", "fft.ifftn", "fft.irfft", "fft.irfftn", "fft.hfft"), "of real numbers"
+        ),
         "isin": "of floating numbers",
         "meshgrid": "arrays of different dtypes",
         **dict.fromkeys(("setitem", "write_view"), "writing complex numbers into real arrays"),
     },
     "torch": {
-        "imag": "of real numbers",
+        "scatter_add": "adding complex numbers to real ones",
         "isin": "of complex numbers",
         "meshgrid": "arrays of different dtypes",
         "setitem": "writing at index arrays what has another dtype",

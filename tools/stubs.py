@@ -205,7 +205,7 @@ def write_methods(by_hand: set[str]) -> str:
         op = getattr(getattr(value, "__func__", None), "__self__", None)
         if isinstance(op, engine.Op):
             own = op.name + "_" * is_in_place(name)
-            lines.append(write_op(name, op, "    ") if name == own else f"    {name} = {own}")
+            lines.append(write_op(name, op, "    ") if name == own or "." in own else f"    {name} = {own}")
         elif name not in by_hand and isinstance(value, FunctionType):
             lines.append(write_function(name, value))
         elif isinstance(value, property):
