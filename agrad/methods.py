@@ -74,7 +74,10 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
 
 
 def as_numpy_array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> Any:
-    """`np.asarray(t)`; it never drops a graph."""
+    """`np.asarray(t)`; it never drops a graph, and makes nothing dense that is sparse."""
+    if not self.backend_.converts:
+        name = self.backend_.name
+        raise TypeError(f"np.asarray of a tensor of {name} would make it dense; where that is meant: t.numpy()")
     return np.asarray(numpy(self), dtype=dtype, copy=copy)
 
 
@@ -529,7 +532,7 @@ def table() -> dict[str, Any]:
             found[name] = op.function
         op.foreign = torch_call(name)
     for alias, name in ALIASES.items():
-        if name in found or "." in name:
+        if name in found or ("." in name and name not in standard.RESULTS):
             found[alias] = engine.find_op(name).function
     for name in INPLACE:
         op = engine.find_op(name)

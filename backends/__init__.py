@@ -129,7 +129,8 @@ def available() -> list[BackendInfo]:
     for name in names():
         try:
             backend = find(name)
-            found.append(BackendInfo(name, backend.distribution, True, backend.version(), None, _command(name)))
+            reason = None if backend.device_names() else "it finds no device"
+            found.append(BackendInfo(name, backend.distribution, True, backend.version(), reason, _command(name)))
         except ImportError as error:
             reason = str(error.__cause__ or error)
             found.append(BackendInfo(name, name, False, None, reason, _command(name)))

@@ -214,6 +214,8 @@ class Adapter(Backend):
         inspect = getattr(self.namespace, "__array_namespace_info__", None)
         return None if inspect is None else inspect()
 
+    converts = True  # np.asarray of a tensor is its values; False where it would become something else
+
     @property
     def knows_values(self) -> bool:
         """Whether a program may branch on values: shapes may depend on them, boolean masks select."""

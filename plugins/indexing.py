@@ -70,9 +70,10 @@ def written(g, key, x_like, value_like, xp):
 
 def only_mask(key, xp):
     """The mask, if the key is one and nothing else."""
-    (part, *others) = parts(key) or (None,)
-    is_mask = not others and getattr(part, "ndim", 0) > 0 and xp.isdtype(part.dtype, "bool")
-    return part if is_mask else None
+    if len(parts(key)) != 1:
+        return None
+    (part,) = parts(key)
+    return part if getattr(part, "ndim", 0) > 0 and xp.isdtype(part.dtype, "bool") else None
 
 
 def may_repeat(key, xp):

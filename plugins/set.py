@@ -1,5 +1,7 @@
 """Rules of the chapter "set": which values there are. Must not know any array library."""
 
+from typing import Any
+
 from agrad.rules import RuleSet, case, distinct, ints, point
 
 rules = RuleSet("set")
@@ -20,7 +22,7 @@ def first(x, xp):
 
 SAMPLES = [case(distinct((4,))), case(distinct((2, 3))), case(distinct((0,)))]
 EQUAL = point(([2.0, 1.0, 2.0],), ([1.0, 1.0, 0.0],))
-FIRST = {
+FIRST: dict[str, Any] = {
     "samples": SAMPLES, "complex": False,
     "note": "equal elements: the first one gets the gradient; where elements are about to become equal there is none",
 }

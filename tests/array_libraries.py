@@ -1,5 +1,6 @@
 """The array libraries that tests run on, for modules that choose among them; most take the fixture `backend`."""
 
+import importlib
 import importlib.util
 from typing import Any
 
@@ -12,7 +13,10 @@ BACKENDS = ("numpy", "torch", "array_api_strict")
 
 
 def is_installed(library: str) -> bool:
-    return importlib.util.find_spec(library) is not None
+    """Whether a library is there and can be used: CuPy needs a device."""
+    if importlib.util.find_spec(library) is None:
+        return False
+    return library != "cupy" or importlib.import_module("cupy").cuda.is_available()
 
 
 def values(t: agrad.Tensor) -> Any:

@@ -33,7 +33,7 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "cupy" in item.keywords and not is_installed("cupy"):
-            item.add_marker(pytest.mark.skip(reason="CuPy is not installed: pip install 'agrad[cupy]'"))
+            item.add_marker(pytest.mark.skip(reason="needs CuPy (pip install 'agrad[cupy]') and a CUDA device"))
     if config.getoption("--long") or "long" in config.getoption("markexpr"):
         return
     left_out = [item for item in items if "long" in item.keywords]

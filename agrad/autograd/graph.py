@@ -10,8 +10,8 @@ __all__ = ["Node", "allow_mutation_on_saved_tensors", "increment_version"]
 class allow_mutation_on_saved_tensors(ModeContext):
     """Let writes to a value that the graph saved first put a copy in its place, so that gradients stay right.
 
-    What was written over does no harm in another way, too: in a `backward` inside this context a cotangent of zero stays
-    zero where it meets an infinite derivative, as under a mask that wrote over a division by zero.
+    What was written over does no harm in another way, too: in a `backward` inside this context a cotangent of zero
+    stays zero where it meets an infinite derivative, as under a mask that wrote over a division by zero.
 
     Examples
     --------

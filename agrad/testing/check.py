@@ -103,9 +103,14 @@ def check_rule(name: str, backend: str = "numpy", dtype: str = "float64", case: 
     if not record.complex and dtypes.of(dtype).kind == "complex":
         report.notes.append("complex numbers: the op takes real ones only")
         return report
+    adapter: Any = backends.find(backend)
+    double = "complex128" if dtypes.of(dtype).kind == "complex" else "float64"  # what results are compared in
+    lacking = [name for name in (dtype, double) if not adapter.has_dtype(dtypes.of(name))]
+    if lacking:
+        report.notes.append(f"everything: {backend} has no {lacking[0]} here")
+        return report
     if not record.second:
         report.notes.append(f"second order: {record.note or 'the record gives no reason'}")
-    adapter: Any = backends.find(backend)
     failures: list[str] = []
     with sealed(adapter):
         for i, sample in chosen(op, record, case):
@@ -204,8 +209,8 @@ def takes_arrays(name: str) -> bool:
 
 
 def installed() -> list[str]:
-    """Names of the backends whose library is there."""
-    return [info.name for info in backends.available() if info.installed]
+    """Names of the backends whose library is there and finds a device."""
+    return [info.name for info in backends.available() if info.installed and info.reason is None]
 
 
 def chosen(op: Any, record: Any, case: Any) -> Iterable[tuple[int, Any]]:

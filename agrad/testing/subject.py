@@ -53,6 +53,8 @@ class Subject:
             self.results = self.kernel(self.raws)
         except Exception as error:
             raise Refused(self.call, error) from error
+        if any(not isinstance(n, int) for raw in self.results for n in self.backend.shape_of(raw)):
+            raise Refused(self.call, ValueError("a result has an axis of unknown length"))
         self.cotangents = self.draw_cotangents(self.results)
         self.g = [self.numbers(raw) for raw in self.cotangents]
 
