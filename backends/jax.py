@@ -206,10 +206,11 @@ def flat_mask(key: Any, x: Any, value: Any) -> Any:
 
     None if the key is another, or the value has an element of its own for every place of the mask.
     """
-    parts = [part for part in axes_of(key, x.ndim) if part[0] != slice(None)]
-    if len(parts) != 1 or not is_mask(parts[0][0]):
+    chosen = [(part, axis) for part, axis in axes_of(key, x.ndim) if not (type(part) is slice and part == slice(None))]
+    if len(chosen) != 1 or not is_mask(chosen[0][0]):
         return None
-    (mask, start), rest = parts[0], x.ndim - parts[0][1] - parts[0][0].ndim
+    mask, start = chosen[0]
+    rest = x.ndim - start - mask.ndim
     if not mask.ndim or mask.shape != x.shape[start : start + mask.ndim]:
         return None
     if np.ndim(value) > rest:
@@ -370,7 +371,7 @@ class Jax(Adapter):
 
     def _devices(self) -> dict[str, Any]:
         """All devices by their names; the first of a kind also by the kind alone."""
-        everywhere = jax.devices()
+        everywhere = [*jax.devices()]
         if everywhere[0].platform != "cpu":
             with suppress(RuntimeError):    # JAX may have been told to leave the processor out
                 everywhere += jax.local_devices(backend="cpu")

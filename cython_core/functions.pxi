@@ -77,7 +77,8 @@ cdef object call_foreign(Op op, PyObject* const* args, Py_ssize_t nargs, PyObjec
     unknown = [name for name in keywords if name not in op.parameters]
     if unknown:
         raise TypeError(f"{op.name}{suffix}() got an unexpected keyword argument {unknown[0]!r}; its signature is {op.name}{op.signature.text}")
-    raise TypeError(f"{op.name}{suffix}() takes at most {op.n_by_position} arguments by position ({nargs} given); its signature is {op.name}{op.signature.text}")
+    raise TypeError(f"{op.name}{suffix}() takes at most {op.n_by_position} arguments by position ({nargs} given); "
+                    f"its signature is {op.name}{op.signature.text}")
 
 
 cdef object call_op(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* names):

@@ -67,7 +67,8 @@ cdef inline object call_binary(Op op, Backend backend, object a, object b):
                 return result
             if PyErr_Occurred() != NULL:
                 raise
-        if type(a) is not backend.array_type and type(b) is not backend.array_type and type(a) is not complex:     # complex takes np.float64 for a float
+        # a complex on the left would take np.float64 for a float
+        if type(a) is not backend.array_type and type(b) is not backend.array_type and type(a) is not complex:
             return operator_on_scalars(op, a, b)
     kernel = kernel_inline(op, backend)
     args[0], args[1] = <PyObject*>a, <PyObject*>b

@@ -87,7 +87,8 @@ cdef class Tensor:
         synchronise(self)
         cell = self.cell
         raw = self.backend.as_array(self.raw)
-        if raw is self.raw or not self.backend.mutable or self.view_ is not None:       # of a view that is a scalar the reader gets a copy; writes go through the base
+        # of a view that is a scalar the reader gets a copy; writes go through the base
+        if raw is self.raw or not self.backend.mutable or self.view_ is not None:
             return raw
         if cell is not None:
             if type(cell.array) is not self.backend.array_type:

@@ -14,7 +14,8 @@ from agrad.plugins.axes import normalise
 from agrad.plugins.special_formulas import log_ratio
 
 # What a library has itself, in which module; behind `=` the name that it has there. Not taken: torch's ndtr, 0 in the
-# left tail; JAX's gammainc, gammaincc, betainc, wrong or endless for large a; zeta, polygamma, wrong for x < 0.
+# left tail; of JAX gammainc, gammaincc, betainc (wrong or endless for large a), zeta, polygamma (wrong for negative x),
+# exp1, expi (endless for nan).
 NATIVE = {
     "torch": ("torch.special", """
         digamma entr erf erfc erfcx erfinv exp2 expit gammainc gammaincc gammaln i0 i0e i1 i1e log_ndtr logit ndtri
@@ -23,8 +24,8 @@ NATIVE = {
         k0e=scaled_modified_bessel_k0 k1e=scaled_modified_bessel_k1
     """),
     "jax": ("jax.scipy.special", """
-        digamma psi=digamma entr erf erfc erfcx erfinv exp1 expi expit gamma gammaln gammasgn i0 i0e i1 i1e log_ndtr
-        logit ndtr ndtri spence xlog1py xlogy
+        digamma psi=digamma entr erf erfc erfcx erfinv expit gamma gammaln gammasgn i0 i0e i1 i1e log_ndtr logit ndtr
+        ndtri spence xlog1py xlogy
     """),
     "cupy": ("cupyx.scipy.special", """
         bdtr bdtrc bdtri beta betainc betaincinv betaln binom boxcox boxcox1p cbrt chdtr chdtrc chdtri cosdg cosm1

@@ -13,6 +13,8 @@ import agrad
 for variable in [name for name in os.environ if name.startswith("AGRAD_") and name != "AGRAD_SOURCE"]:
     del os.environ[variable]
 
+os.environ.setdefault("JAX_ENABLE_X64", "1")  # before anything imports it: the switch in JAX itself is one per thread
+
 settings.register_profile("ci", max_examples=60, stateful_step_count=25, deadline=None, database=None, derandomize=True)
 settings.register_profile("long", max_examples=2000, stateful_step_count=60, deadline=None)
 

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 from jax_arrays import enable_x64, jax, jit, jnp, raw
+from test_indices import READ, as_tensors, numbers
 
 import agrad
 from agrad import autograd, backends
@@ -100,9 +101,9 @@ def test_the_default_dtypes_are_jaxs(on_jax):
 def test_integers_that_do_not_fit_into_32_bits_do_not_wrap_round(on_jax):
     with enable_x64(False):
         assert agrad.asarray(np.array([2**31 - 1])).tolist() == [2**31 - 1]
-        for numbers in (np.array([2**31]), np.array([2**63], dtype=np.uint64)):
+        for beyond in (np.array([2**31]), np.array([2**63], dtype=np.uint64)):
             with pytest.raises(OverflowError, match="JAX_ENABLE_X64"):
-                agrad.asarray(numbers)
+                agrad.asarray(beyond)
 
 
 @pytest.mark.parametrize("name", ["int8", "uint8", "int32", "uint32", "int64", "uint64"])
@@ -302,6 +303,18 @@ def test_all_writes_to_a_place_bring_what_the_last_one_brings():
     board[key] = value
     written = last_writes(jnp.zeros((4, 5, 2)), (raw(key[0]), key[1], raw(key[2])), raw(value))
     np.testing.assert_array_equal(np.asarray(written), board[key])
+
+
+@pytest.mark.parametrize("name", READ)
+def test_every_key_writes_where_numpy_writes(on_jax, name):
+    read = numbers()[READ[name]]
+    value = -1.0 - np.arange(float(read.size)).reshape(read.shape)
+    expected = numbers()
+    expected[READ[name]] = value
+    for key in (READ[name], as_tensors(READ[name])):
+        x = agrad.asarray(numbers())
+        x[key] = agrad.asarray(value)
+        np.testing.assert_array_equal(x.numpy(), expected)
 
 
 WRONG = {
