@@ -77,10 +77,10 @@ def _takes_arrays(op: Any) -> bool:
 
 def _has_kernel(op: Any, backend: Any) -> bool:
     try:
-        engine.raw_kernel(op, backend)
+        kernel = engine.raw_kernel(op, backend)
     except (NotImplementedError, ImportError):
         return False
-    return True
+    return not (backend.lazy and getattr(kernel, "needs_values", False))
 
 
 # ---------------------------------------------------------------------------------------------------- the namespaces

@@ -84,7 +84,7 @@ NODES = {
 
 define("erf(x: array, /)", x=lambda x, xp: 2 / ROOT_PI * xp.exp(-x * x), complex=True, note="DLMF 7.2.1")
 define("erfc(x: array, /)", x=lambda x, xp: -2 / ROOT_PI * xp.exp(-x * x), complex=True, note="DLMF 7.2.2")
-define("erfi(x: array, /)", x=lambda x, xp: 2 / ROOT_PI * xp.exp(x * x), complex=True, note="DLMF 7.2.5, times 2 i")
+define("erfi(x: array, /)", x=lambda x, xp: 2 / ROOT_PI * xp.exp(x * x), complex=True, note="from DLMF 7.2.5")
 define(
     "erfcx(x: array, /)", x=lambda x, out, xp: forms.erfcx_slope(x, out, xp), complex=True,
     special=[point((1e9,), (-1 / (ROOT_PI * 1e18),))], note="exp(x**2) erfc(x); DLMF 7.12.1 where this cancels",
@@ -498,7 +498,7 @@ define(
 )
 define(
     "spence(z: array, /)", z=lambda z, xp: -forms.log1p_ratio(z - 1, xp), complex=True, domain=(0.3, 3.0),
-    special=[point((1.0,), (-1.0,)), point((0.0,), (-inf,))], note="DLMF 25.12.1 of 1 - z",
+    special=[point((1.0,), (-1.0,)), point((0.0,), (-inf,))], note="DLMF 25.12.2 of 1 - z",
 )
 define(
     "ellipk(m: array, /)", m=lambda m, xp: forms.ellipk_slope(m, xp), domain=(-1.5, 0.8),

@@ -415,7 +415,7 @@ def poch_slope(z, m, out, xp):
 
 
 def zeta_slope(s, q, xp):
-    """The derivative of the zeta function of Hurwitz by s: Euler and Maclaurin's formula, DLMF 25.2.9, term by term."""
+    """The derivative of Hurwitz's zeta function by s: Euler and Maclaurin's formula, DLMF 25.2.9, term by term."""
     s, q = floats(xp, s, q)
     total = -sum(xp.log(q + k) * (q + k) ** -s for k in range(10))
     a = q + 10

@@ -1,10 +1,12 @@
 """The special functions: values on every library, derivatives where they are hard, and SciPy's own dispatch to them."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from importlib.util import find_spec
 from math import inf, nan, pi
 
 import numpy as np
@@ -13,6 +15,7 @@ from array_libraries import BACKENDS, is_installed
 
 import agrad
 from agrad import autograd, backends, rules
+from agrad.plugins import special_kernels
 from agrad.testing import check_rule
 from agrad.testing.check import names_of_plugin, sealed
 from agrad.testing.draw import domain_of
@@ -33,9 +36,9 @@ def mp():
         yield mpmath
 
 
-@pytest.fixture(params=[*BACKENDS, "dask", pytest.param("jax", marks=pytest.mark.long)])
+@pytest.fixture(params=[*BACKENDS, "dask", "jax"])
 def library(request):
-    """Also the libraries that the fixture `backend` leaves to tests of their own; JAX compiles for seconds per test."""
+    """Also the libraries that the fixture `backend` leaves to tests of their own."""
     if not is_installed(request.param):
         pytest.skip(f"{request.param} is not installed")
     double = nullcontext()
@@ -148,6 +151,18 @@ def test_single_precision_stays_single(name, library):
     assert out.dtype.name in ("float32", "complex64")
     wide = call(name, *(v if isinstance(v, int) else v.to(dtype="float64") for v in inside))
     np.testing.assert_allclose(out.numpy(), wide.numpy(), rtol=2e-5)
+
+
+@pytest.mark.parametrize("other", special_kernels.NATIVE, ids="names of {}".format)
+def test_the_functions_of_libraries_are_there(other):
+    """A name that a library does not have would go through NumPy unnoticed."""
+    module, names = special_kernels.NATIVE[other]
+    if find_spec(other) is None:
+        pytest.skip(f"{other} is not installed")
+    found = importlib.import_module(module)     # CuPy's can be imported without a device
+    words = [word.partition("=") for word in names.split()]
+    assert [name for name, _, theirs in words if not hasattr(found, theirs or name)] == []
+    assert {name for name, _, _ in words} <= {*POINTWISE}
 
 
 def test_the_multivariate_gamma_function(library):
