@@ -87,4 +87,5 @@ def sealed_global_state() -> Iterator[None]:
         if read() != before[name]:
             changed[name] = (before[name], read())
             put_back(before[name])
+    agrad.set_default_dtype(None)  # put back by its value it would be a wish of the user's, which devices must follow
     assert not changed, f"this test left global state changed (before, after): {changed}"

@@ -277,6 +277,7 @@ def write_namespaces() -> list[str]:
         members = {name.partition(".")[2]: op for name, op in engine.all_ops().items() if name.startswith(prefix + ".")}
         members |= {name.partition(".")[2]: engine.find_op(main) for name, main in standard.SAME.items()
                     if name.startswith(prefix + ".")}
+        members = {name: op for name, op in members.items() if not name.startswith("_")}
         if members:
             lines.append(f"\nclass _{prefix.title()}:")
             lines += [write_op(name, members[name], "    ", "staticmethod") for name in sorted(members)]
