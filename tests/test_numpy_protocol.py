@@ -9,6 +9,8 @@ from third_party import harness
 import agrad
 from agrad import numpy_protocol
 
+pytestmark = pytest.mark.filterwarnings("ignore:numpy.fix is deprecated")  # since NumPy 2.5
+
 X = np.array([[0.3, -1.2, 2.1, 0.7], [1.4, 0.6, -0.4, -2.2], [-0.9, 1.7, 0.2, 1.1]])
 NAMES = {
     "np": np,
