@@ -52,7 +52,7 @@ def test_a_spelling_means_what_it_means_in_pytorch(program, backend):
             y = PROGRAMS[program](library, x)
             results.append([y, *library.autograd.grad((y * y).sum(), x)])
         finally:
-            library.set_default_dtype(before)
+            library.set_default_dtype(before if library is torch else None)
     for found, truth in zip(*results, strict=True):
         assert tuple(found.shape) == tuple(truth.shape)
         np.testing.assert_allclose(found.tolist(), truth.tolist(), rtol=1e-12, atol=1e-14)
