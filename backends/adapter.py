@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agrad import backends, dtypes, standard
-from agrad.backends import decompositions, transforms
+from agrad.backends import transforms
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Backend, Op
 
@@ -115,8 +115,6 @@ class Adapter(Backend):
         found = place if callable(place) else None
         if op.name == "astype" and found is not None:
             return keeping_imaginary_parts(self, found)
-        if op.signature.chapter == "linalg":
-            return decompositions.kernel(op.name, found)
         return transforms.kernel(self, op.name, found) if op.signature.chapter == "fft" else found
 
     # -- dtypes
@@ -331,3 +329,16 @@ class Adapter(Backend):
         indices = (self.xp.argmax if largest else self.xp.argmin)(x, axis=axis, keepdims=True)
         values = self.xp.take_along_axis(x, indices, axis=axis)
         return (values, indices) if keepdims else (self.xp.squeeze(values, axis), self.xp.squeeze(indices, axis))
+
+
+class OfNumPysDtypes(Adapter):
+    """A library whose dtypes are NumPy's own objects: their kind answers without a look-up."""
+
+    def is_differentiable(self, raw: Any) -> bool:
+        return raw.dtype.kind in "fc"
+
+    def is_complex(self, raw: Any) -> bool:
+        return raw.dtype.kind == "c"    # type: ignore[no-any-return]
+
+    def is_complex_dtype(self, dtype: Any) -> bool:
+        return dtype.kind == "c"    # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ import cupyx
 import numpy as np
 
 from agrad import dtypes
-from agrad.backends.adapter import Adapter
+from agrad.backends.adapter import OfNumPysDtypes
 from agrad.cython_core.engine import Op
 
 ADDED = "float16 float32 float64 int32 int64 uint32 uint64".split()     # what CuPy adds at repeated places
@@ -132,7 +132,7 @@ def last_writes(x: Any, key: Any, value: Any) -> Any:
 # ------------------------------------------------------------------------------------------------------------- adapter
 
 
-class CuPy(Adapter):
+class CuPy(OfNumPysDtypes):
     """CuPy's arrays, on CUDA devices."""
 
     label, arrays, namespace = "cupy", cupy.ndarray, namespace
@@ -167,15 +167,6 @@ class CuPy(Adapter):
             return dtypes.of(dtype).dtype
         except AttributeError as error:
             raise TypeError(f"the backend cupy has no dtype {dtype}: {error}; torch and jax have it") from None
-
-    def is_differentiable(self, raw: Any) -> bool:
-        return raw.dtype.kind in "fc"
-
-    def is_complex(self, raw: Any) -> bool:
-        return raw.dtype.kind == "c"    # type: ignore[no-any-return]
-
-    def is_complex_dtype(self, dtype: Any) -> bool:
-        return dtype.kind == "c"    # type: ignore[no-any-return]
 
     # -- devices
 

@@ -5,7 +5,6 @@ what is missing there is done by NumPy's functions on blocks, after the axes tha
 Arrays count as immutable: a write gives a new array, on the same blocks. Keys: see `agrad.backends.dask_indexing`.
 """
 
-from collections import namedtuple
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
@@ -17,7 +16,7 @@ import numpy as np
 
 from agrad import backends, dtypes
 from agrad.backends import dask_indexing as indexing
-from agrad.backends.adapter import Adapter
+from agrad.backends.adapter import OfNumPysDtypes
 from agrad.backends.numpy import NumPy
 from agrad.cython_core.engine import Op
 
@@ -261,12 +260,6 @@ def _isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Any:
 
 # ------------------------------------------------------------------------------------------------------ linear algebra
 
-EigResult = namedtuple("EigResult", "eigenvalues eigenvectors")
-EighResult = namedtuple("EighResult", "eigenvalues eigenvectors")
-QRResult = namedtuple("QRResult", "Q R")
-SlogdetResult = namedtuple("SlogdetResult", "sign logabsdet")
-SVDResult = namedtuple("SVDResult", "U S Vh")
-
 
 def _real(dtype: Any) -> Any:
     return np.empty(0, dtype).real.dtype
@@ -289,30 +282,29 @@ def _eigvals(x: Any) -> Any:
     return values.astype(_complex(values.dtype))
 
 
-# name -> NumPy's function, what it gives of a square matrix (see `gufunc`), dtypes by that of the matrix, the tuple
+# name -> NumPy's function, what it gives of a square matrix (see `gufunc`), dtypes by that of the matrix
 OF_SQUARES: dict[str, tuple[Any, ...]] = {
-    "cholesky": (np.linalg.cholesky, "mn", _same, None),
-    "det": (np.linalg.det, "", _same, None),
-    "eig": (_eig, ("m", "mn"), (_complex, _complex), EigResult),
-    "eigh": (np.linalg.eigh, ("m", "mn"), (_real, _same), EighResult),
-    "eigvals": (_eigvals, "m", _complex, None),
-    "eigvalsh": (np.linalg.eigvalsh, "m", _real, None),
-    "inv": (np.linalg.inv, "mn", _same, None),
-    "matrix_power": (np.linalg.matrix_power, "mn", _same, None),
-    "slogdet": (np.linalg.slogdet, ("", ""), (_same, _real), SlogdetResult),
+    "cholesky": (np.linalg.cholesky, "mn", _same),
+    "det": (np.linalg.det, "", _same),
+    "eig": (_eig, ("m", "mn"), (_complex, _complex)),
+    "eigh": (np.linalg.eigh, ("m", "mn"), (_real, _same)),
+    "eigvals": (_eigvals, "m", _complex),
+    "eigvalsh": (np.linalg.eigvalsh, "m", _real),
+    "inv": (np.linalg.inv, "mn", _same),
+    "matrix_power": (np.linalg.matrix_power, "mn", _same),
+    "slogdet": (np.linalg.slogdet, ("", ""), (_same, _real)),
 }
 
 
 def of_squares(name: str) -> Callable[..., Any]:
     """A function of square matrices."""
-    function, gives, types, form = OF_SQUARES[name]
+    function, gives, types = OF_SQUARES[name]
 
     def kernel(x: Any, *n: Any, **options: Any) -> Any:
         check_matrix(x, square=True)
         run = partial(function, **options, **({"n": n[0]} if n else {}))
-        if form is None:
-            return gufunc(run, [x], ["mn"], gives, types(x.dtype))
-        return form(*gufunc(run, [x], ["mn"], gives, tuple(kind(x.dtype) for kind in types)))
+        given = types(x.dtype) if callable(types) else tuple(kind(x.dtype) for kind in types)
+        return gufunc(run, [x], ["mn"], gives, given)
 
     return kernel
 
@@ -330,22 +322,22 @@ def is_tall(x: Any) -> bool:
 def _qr(x: Any, /, *, mode: str = "reduced") -> Any:
     check_matrix(x)
     if mode == "reduced" and is_tall(x) and x.numblocks[1] == 1:
-        return QRResult(*da.linalg.qr(x))
+        return da.linalg.qr(x)
     m, n = x.shape[-2:]
     k = m if mode == "complete" else min(m, n)
-    return QRResult(*gufunc(partial(np.linalg.qr, mode=mode), [x], ["mn"], ("mk", "kn"), (x.dtype, x.dtype), k=k))
+    return gufunc(partial(np.linalg.qr, mode=mode), [x], ["mn"], ("mk", "kn"), (x.dtype, x.dtype), k=k)
 
 
 def _svd(x: Any, /, *, full_matrices: bool = True) -> Any:
     check_matrix(x)
     if not full_matrices and is_tall(x):
-        return SVDResult(*da.linalg.svd(x, coerce_signs=False))
+        return da.linalg.svd(x, coerce_signs=False)
     (m, n), k = x.shape[-2:], min(x.shape[-2:])
     p, q = (m, n) if full_matrices else (k, k)
-    return SVDResult(*gufunc(
+    return gufunc(
         partial(np.linalg.svd, full_matrices=full_matrices), [x], ["mn"], ("mp", "k", "qn"),
         (x.dtype, _real(x.dtype), x.dtype), k=k, p=p, q=q,
-    ))
+    )
 
 
 def _svdvals(x: Any, /) -> Any:
@@ -455,7 +447,7 @@ PUT_BACK: dict[str, Callable[..., Any]] = {
 # ------------------------------------------------------------------------------------------------------------- adapter
 
 
-class Dask(Adapter):
+class Dask(OfNumPysDtypes):
     """Dask arrays of NumPy arrays. Gradients are Dask arrays too, and nothing is computed before the user asks."""
 
     label, arrays, namespace = "dask", da.Array, namespace
@@ -506,15 +498,6 @@ class Dask(Adapter):
         if str(device) != "cpu":
             raise self.no_device(device)
         return "cpu"
-
-    def is_differentiable(self, raw: Any) -> bool:
-        return raw.dtype.kind in "fc"
-
-    def is_complex(self, raw: Any) -> bool:
-        return raw.dtype.kind == "c"  # type: ignore[no-any-return]
-
-    def is_complex_dtype(self, dtype: Any) -> bool:
-        return dtype.kind == "c"    # type: ignore[no-any-return]
 
     # -- arrays
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agrad import dtypes
-from agrad.backends.adapter import Adapter
+from agrad.backends.adapter import OfNumPysDtypes
 
 try:
     from agrad.cython_core import numpy_speed
@@ -103,7 +103,7 @@ def _solve_triangular(x1: Any, x2: Any, /, *, upper: bool = False, unit_diagonal
     return np.linalg.solve(triangle + np.eye(x1.shape[-1], dtype=x1.dtype) if unit_diagonal else triangle, x2)
 
 
-class NumPy(Adapter):
+class NumPy(OfNumPysDtypes):
     """NumPy arrays, on the CPU."""
 
     label, arrays, other_arrays, namespace = "numpy", np.ndarray, (np.generic,), np
@@ -146,15 +146,6 @@ class NumPy(Adapter):
             )
         return "cpu"
 
-    def is_differentiable(self, raw: Any) -> bool:
-        return raw.dtype.kind in "fc"
-
-    def is_complex(self, raw: Any) -> bool:
-        return raw.dtype.kind == "c"  # type: ignore[no-any-return]
-
-    def is_complex_dtype(self, dtype: Any) -> bool:
-        return dtype.kind == "c"    # type: ignore[no-any-return]
-
     # -- arrays
 
     def zeros(self, shape: tuple[int, ...], dtype: Any, device: Any) -> Any:
@@ -193,7 +184,7 @@ class NumPy(Adapter):
     def reject_tracked(self, raw: Any) -> None:
         """A masked array is more than its elements; its mask must not be lost in silence."""
         if type(raw) is not np.ndarray and hasattr(raw, "filled"):
-            raise TypeError("a masked array has elements that are not to be used: fill it first, array.filled(...)")
+            raise TypeError("a masked array would lose its mask; fill it first: array.filled(...)")
 
     def normalise(self, raw: Any) -> Any:
         return raw if type(raw) is np.ndarray or isinstance(raw, np.generic) else np.asarray(raw)

@@ -6,7 +6,7 @@ at the same key. This file must know no rule and no Tensor.
 
 from collections.abc import Callable
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import spox.opset.ai.onnx.v21 as onnx
@@ -239,44 +239,27 @@ def nonzero(x: Any, /) -> tuple[Any, ...]:
     return tuple(places[i] for i in range(places.shape[0]))
 
 
-class UniqueAll(NamedTuple):
-    values: Traced
-    indices: Traced
-    inverse_indices: Traced
-    counts: Traced
-
-
-class UniqueCounts(NamedTuple):
-    values: Traced
-    counts: Traced
-
-
-class UniqueInverse(NamedTuple):
-    values: Traced
-    inverse_indices: Traced
-
-
-def unique_all(x: Any, /) -> UniqueAll:
+def unique_all(x: Any, /) -> tuple[Traced, ...]:
     x = as_traced(x)
     flat = xp.reshape(x, (-1,))
     values, indices, inverse, counts = onnx.unique(flat.var, sorted=True)
     shape = (traced.length_of(values, 0),)
     inverse = xp.reshape(Traced(inverse, flat.shape), x.shape)
-    return UniqueAll(Traced(values, shape), Traced(indices, shape), inverse, Traced(counts, shape))
+    return Traced(values, shape), Traced(indices, shape), inverse, Traced(counts, shape)
 
 
-def unique_counts(x: Any, /) -> UniqueCounts:
-    found = unique_all(x)
-    return UniqueCounts(found.values, found.counts)
+def unique_counts(x: Any, /) -> tuple[Traced, ...]:
+    values, _, _, counts = unique_all(x)
+    return values, counts
 
 
-def unique_inverse(x: Any, /) -> UniqueInverse:
-    found = unique_all(x)
-    return UniqueInverse(found.values, found.inverse_indices)
+def unique_inverse(x: Any, /) -> tuple[Traced, ...]:
+    values, _, inverse, _ = unique_all(x)
+    return values, inverse
 
 
-def unique_values(x: Any, /) -> Any:
-    return unique_all(x).values
+def unique_values(x: Any, /) -> Traced:
+    return unique_all(x)[0]
 
 
 setattr(Traced, "__getitem__", getitem)     # noqa: B010  it needs this file, which needs that class

@@ -4,7 +4,6 @@ An implementation has the names of NumPy's own parameters, those of them that it
 not among them: a call that sets it raises, and one that passes the default does not. Must know none of the functions.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from inspect import Parameter, Signature, signature
@@ -220,15 +219,8 @@ def lift(value: Any, like: Tensor) -> Any:
     if isinstance(value, (list, tuple)) and not holds_tensors(value):
         value = np.asarray(value)       # in NumPy's dtype, not in the default one
     if isinstance(value, (np.ndarray, list, tuple)):
-        if is_masked(value):
-            raise TypeError("a masked array together with a Tensor would lose its mask; fill it first: m.filled(...)")
         return convert(value, backend=like.backend_, device=like.device)
     return value
-
-
-def is_masked(value: Any) -> bool:
-    """Whether it is one of NumPy's masked arrays; their module is not imported for the question."""
-    return type(value) is not np.ndarray and "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray)
 
 
 def holds_tensors(value: Any) -> bool:
