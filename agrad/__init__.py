@@ -41,16 +41,28 @@ from agrad.defaults import (  # noqa: E402
 )
 from agrad.dtype_functions import FUNCTIONS as _DTYPE_FUNCTIONS  # noqa: E402
 from agrad.dtype_functions import namespace_info as _namespace_info  # noqa: E402
+from agrad.layers import install as _install_layers  # noqa: E402
 from agrad.methods import flatten, is_complex, is_floating_point, ravel, swapaxes, transpose  # noqa: E402
 from agrad.methods import install as _install  # noqa: E402
 from agrad.printing import get_printoptions, printoptions, set_printoptions  # noqa: E402
-from agrad.random import manual_seed, rand, rand_like, randn, randn_like  # noqa: E402
+from agrad.random import (  # noqa: E402
+    bernoulli,
+    get_rng_state,
+    manual_seed,
+    normal,
+    rand,
+    rand_like,
+    randn,
+    randn_like,
+    set_rng_state,
+)
 from agrad.spellings import ALIASES as _ALIASES  # noqa: E402
 from agrad.spellings import amax, amin, take_along_dim  # noqa: E402
 from agrad.spellings import squeeze as squeeze  # noqa: E402
 
 _install()
-_engine.install_policy(lambda: configuration.lookup("on_saved_write").value)
+_install_layers()
+_engine.install_policy(configuration.walk_policy)
 globals().update(_DTYPE_FUNCTIONS)
 __array_namespace_info__ = _namespace_info()
 globals().update({name: creation_function(name) for name in _CREATION if name != "asarray" and "." not in name})
@@ -72,6 +84,7 @@ __all__ = [
     "as_tensor",
     "autograd",
     "backends",
+    "bernoulli",
     "enable_grad",
     "flatten",
     "from_numpy",
@@ -79,6 +92,7 @@ __all__ = [
     "get_default_device",
     "get_default_dtype",
     "get_printoptions",
+    "get_rng_state",
     "inference_mode",
     "is_complex",
     "is_floating_point",
@@ -89,6 +103,7 @@ __all__ = [
     "manual_seed",
     "namespaces",
     "no_grad",
+    "normal",
     "printoptions",
     "rand",
     "rand_like",
@@ -101,6 +116,7 @@ __all__ = [
     "set_default_dtype",
     "set_grad_enabled",
     "set_printoptions",
+    "set_rng_state",
     "swapaxes",
     "take_along_dim",
     "tensor",

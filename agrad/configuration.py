@@ -15,10 +15,11 @@ configured name exists is for them to say.
 """
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["SETTINGS", "Setting", "describe", "lookup", "reset", "set_default"]
+__all__ = ["SETTINGS", "Setting", "describe", "lookup", "reset", "set_default", "walk_policy"]
 
 
 class Setting(NamedTuple):
@@ -55,6 +56,15 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
     return check
 
 
+def _switch(value: Any) -> bool:
+    """On or off; in the environment, where only text exists, a word for it."""
+    words = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
+    found = value if isinstance(value, bool) else words.get(value.strip().lower()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("expected true or false")
+    return found
+
+
 def _names(value: Any) -> tuple[str, ...]:
     """A list of names; in the environment, where lists do not exist, names with commas between them."""
     items = value.split(",") if isinstance(value, str) else value
@@ -88,11 +98,21 @@ SETTINGS: Mapping[str, _Definition] = {
         "with allow_mutation_on_saved_tensors()",
         "set_default('on_saved_write')",
     ),
+    "zero_stays_zero": _Definition(
+        "AGRAD_ZERO_STAYS_ZERO",
+        "zero_stays_zero",
+        False,
+        _switch,
+        "with zero_stays_zero()",
+        "set_default('zero_stays_zero')",
+    ),
 }
 
 _called: dict[str, Setting] = {}  # level 3
 _ambient: dict[str, Setting] = {}  # levels 4 to 6, filled on first need
 _project: list[tuple[str, dict[str, Any]]] = []  # the file's table, once read: at most one pair
+_policy: list[tuple[str, bool]] = []  # what every walk asks for, once looked up: at most one pair
+_changing = threading.Lock()  # so that no walk keeps a policy from before a change
 
 
 def lookup(name: str, scoped: Any = None) -> Setting:
@@ -143,12 +163,14 @@ def set_default(name: str, value: Any) -> None:
     >>> set_default("on_saved_write", None)
     """
     definition = _definition(name)
-    if value is None:
-        _called.pop(name, None)
-        return
-    if isinstance(value, str) or name not in _MAY_BE_OBJECTS:
+    if value is not None and (isinstance(value, str) or name not in _MAY_BE_OBJECTS):
         value = _checked(definition.check, value, definition.call)
-    _called[name] = Setting(name, value, definition.call)
+    with _changing:
+        _policy.clear()
+        if value is None:
+            _called.pop(name, None)
+        else:
+            _called[name] = Setting(name, value, definition.call)
 
 
 def describe(scoped: Mapping[str, Any] | None = None) -> list[Setting]:
@@ -163,16 +185,34 @@ def describe(scoped: Mapping[str, Any] | None = None) -> list[Setting]:
     --------
     >>> from agrad.configuration import describe
     >>> [setting.name for setting in describe()]
-    ['backend', 'device', 'dtype', 'plugins.prefer', 'on_saved_write']
+    ['backend', 'device', 'dtype', 'plugins.prefer', 'on_saved_write', 'zero_stays_zero']
     """
     held = scoped or {}
     return [lookup(name, held.get(name)) for name in SETTINGS]
 
 
+def walk_policy() -> tuple[str, bool]:
+    """Return what the engine asks at every walk: the values of ``on_saved_write`` and ``zero_stays_zero``.
+
+    Examples
+    --------
+    >>> from agrad.configuration import walk_policy
+    >>> walk_policy()
+    ('raise', False)
+    """
+    for policy in _policy:
+        return policy
+    with _changing:
+        policy = lookup("on_saved_write").value, lookup("zero_stays_zero").value
+        _policy[:] = [policy]
+    return policy
+
+
 def reset() -> None:
     """Forget what the program set and what was read; the next question reads the environment and the file anew."""
-    for remembered in (_called, _ambient, _project):
-        remembered.clear()
+    with _changing:
+        for remembered in (_called, _ambient, _project, _policy):
+            remembered.clear()
 
 
 # ---- the environment and the file ------------------------------------------------------------------------------------

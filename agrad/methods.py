@@ -356,7 +356,7 @@ def tensor_index(self: Tensor) -> int:
 def tensor_repr(self: Tensor) -> str:
     plain = self.detach()
     dtype = plain.dtype.name
-    summary = self.backend_.summary(plain.array)
+    summary = self.backend_.summary(engine.raw_value(self))
     if summary is not None:
         return summary_repr(self, summary)
     values = values_of(plain if dtype != "bfloat16" else convert(plain, dtype="float32"))
@@ -393,7 +393,7 @@ def usual_device(backend: Any) -> str:
 
 
 def tensor_format(self: Tensor, specification: str) -> str:
-    if self.ndim == 0 and (specification or self.backend_.summary(self.detach().array) is None):
+    if self.ndim == 0 and (specification or self.backend_.summary(engine.raw_value(self)) is None):
         return format(values_of(self).item(), specification)
     return object.__format__(self, specification) if specification else tensor_repr(self)
 

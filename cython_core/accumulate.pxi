@@ -124,6 +124,12 @@ cdef object scatter_raw(Backend backend, object g, bint owned, list entries):
 cdef object scatter_tensors(list entries):
     """In the Tensor world all entries of a slot become one recorded operation."""
     cdef Like like = (<Entry>entries[0]).like
+    cdef Entry entry
+    if any([has_layers((<Entry>e).key) for e in entries]):
+        total = like.zeros()
+        for entry in entries:
+            total = call_with(number_ops["scatter_add"], (total, with_tensors(like.backend, entry.key), entry.g))
+        return total
     keys = tuple([raw_key(like.backend, (<Entry>entry).key, []) for entry in entries])      # in the Tensor world rules compute keys with Tensors
     return call_with(op_scatter, ([(<Entry>entry).g for entry in entries], keys, like))
 
@@ -142,8 +148,8 @@ cdef object run_hooks(Backend backend, object hooks, object g):
         name = getattr(hook, "__name__", type(hook).__name__)
         if not isinstance(result, Tensor):
             raise TypeError(f"expected Variable, but hook returned '{type(result).__name__}'")
-        if (<Tensor>result).backend is not backend:
-            raise RuntimeError(f"hook '{name}' has changed the backend of value (was {backend.name} got {(<Tensor>result).backend.name})")
+        if (<Tensor>result).backend is not seen.backend:
+            raise RuntimeError(f"hook '{name}' has changed the backend of value (was {seen.backend.name} got {(<Tensor>result).backend.name})")
         if (<Tensor>result).shape != seen.shape:
             raise RuntimeError(f"hook '{name}' has changed the size of value")
         if (<Tensor>result).dtype != seen.dtype:
@@ -159,6 +165,7 @@ cdef int store_gradient(Tensor leaf, GradState state, object g, bint owned) exce
     with state.lock:
         held = <Tensor>state.grad
         if is_tensor(backend, g):
+            g = primal_at(<Tensor>g, backend)
             state.grad = copy_recorded(<Tensor>g) if held is None else binary(op_add, held, g)
             leaf.flags |= RICH
             track_graph(<Tensor>state.grad)

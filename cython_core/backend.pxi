@@ -197,7 +197,7 @@ cdef object kernel_of(Op op, Backend backend):
     if kernel is None:
         if not op.resolved:
             resolve(op)
-        kernel = find_kernel(op, backend)
+        kernel = layered_kernel(op) if backend.layered else find_kernel(op, backend)
         while len(op.kernels) <= backend.number:
             op.kernels.append(None)
         op.kernels[backend.number] = kernel

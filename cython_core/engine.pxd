@@ -25,8 +25,9 @@ cdef class Mode:
     cdef readonly object backend        # name of the scoped default backend, or None
     cdef readonly object device         # scoped default device, or None
     cdef readonly object on_saved_write     # "raise", "copy" or None (then the configuration decides)
+    cdef readonly object zero_stays_zero    # True, False or None (then the configuration decides)
     cdef readonly object saved_hooks    # seam: pack and unpack hooks
-    cdef readonly object levels         # seam: dual and vmap levels
+    cdef readonly object levels         # the transforms that run, outermost first: a tuple of Level, or None
     cdef readonly list callbacks        # inside a walk: what is called at its end
     cdef readonly object overrides      # rule sets that act before the usual ones, or None
 
@@ -39,7 +40,9 @@ cdef class Backend:
     cdef tuple other_types              # further types that count as its arrays (NumPy scalars)
     cdef public bint mutable            # arrays can be written in place
     cdef public bint lazy               # values are not known while a program runs
-    cdef public bint adopts             # tensors of other backends become constants of this one where both meet
+    cdef public int adopts              # of two backends that meet, tensors become constants of the one with the higher number; 0: never
+    cdef bint layered                   # values inside transforms, see layers.pxi
+    cdef Backend inner                  # of a layered backend: that of the base tensors
     cdef public bint plain              # shape and dtype are the arrays' own attributes, shape a tuple of int
     cdef public bint devices            # arrays live on one of several devices
     cdef public bint counts_references  # a reference count of one proves that nobody shares the memory
@@ -71,6 +74,9 @@ cdef class Op:
     cdef public object record           # what the rule set says about the op
     cdef public object foreign          # called with arguments that the signature does not know (torch's spellings)
     cdef public object function         # the public function
+    cdef object layered_kernel_         # the kernel on values inside transforms
+    cdef public object forward          # how it maps tangents, and
+    cdef public object batch            # batches: found when first needed
 
 
 @cython.final
@@ -127,7 +133,6 @@ cdef class Saved:
     cdef object raw                     # array or Python scalar
     cdef Cell cell                      # storage to check, or None
     cdef uint32_t version               # version that was saved
-    cdef object layers                  # seam: tangents and batch axes
 
 
 @cython.final
@@ -203,7 +208,6 @@ cdef class Tensor:
     cdef Node node                      # grad_fn
     cdef Cell cell                      # storage; made when first saved, viewed, detached or written
     cdef View view_                     # or None
-    cdef object layers                  # seam: tangents by level and batch axes by level; None on the plain path
     cdef GradState state                # leaf or retained gradient, hooks
     cdef dict __dict__                  # the user's own attributes
     cdef object __weakref__
@@ -211,3 +215,23 @@ cdef class Tensor:
     cdef uint32_t index                 # position among the leaves of the plan being made
     cdef uint32_t number                # output_nr
     cdef uint8_t flags                  # TRACKED, LEAF..., see tensor.pxi
+
+
+@cython.final
+cdef class Level:
+    cdef readonly str kind              # "dual" or "batch"
+    cdef bint batch                     # kind is "batch"
+    cdef readonly int depth             # 1: the outermost
+    cdef readonly object size           # length of the batch
+    cdef readonly str randomness        # "error", "different" or "same"
+    cdef readonly bint records          # tracked tensors of outer levels stay connected: forward_ad
+    cdef public bint alive              # still runs
+
+
+@cython.final
+cdef class Layered:
+    cdef readonly Level level           # None: constant here
+    cdef readonly Tensor value          # of an outer level, or a base tensor; on a batch level its first axis is the batch
+    cdef readonly Tensor tangent        # or None
+    cdef tuple shape                    # without the batch; None until asked for
+    cdef uint32_t seen                  # version of the value's storage

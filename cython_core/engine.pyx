@@ -33,6 +33,7 @@ include "install.pxi"       # handles of hooks, methods from above
 include "node.pxi"          # what a recorded operation is to Python
 include "record.pxi"        # kernel call, wrapping, recording
 include "functions.pxi"     # binding of arguments; public functions and methods
+include "layers.pxi"        # values inside transforms
 include "inplace.pxi"       # writes, versions, views
 include "accumulate.pxi"    # gradient slots and leaves
 include "formula.pxi"       # calling a formula in either world

@@ -57,7 +57,7 @@ cdef object saved_value(Node node, int bit, bint tensors, object g):
     if agrad_is_scalar(<PyObject*>raw):
         if node.rule.scalars or g is None:
             return raw
-        like = like_of(node.backend, (<Tensor>g).raw if isinstance(g, Tensor) else g)
+        like = like_of((<Tensor>g).backend, (<Tensor>g).raw) if isinstance(g, Tensor) else like_of(node.backend, g)
         value = node.backend.scalar(raw, like.dtype, like.device)
         return wrap(node.backend, value) if tensors else value
     if bit == op.n_params:
@@ -167,6 +167,8 @@ cdef object call_formula(Node node, Formula formula, object g, bint tensors, obj
             value = saved_value(node, formula.which[i] if what == OF_SAVED else node.rule.op.n_params, tensors, g)
         elif what == OF_STATIC:
             value = (<tuple>node.args)[formula.which[i]] if node.args is not None else node.rule.op.defaults[formula.which[i]]
+            if node.backend.layered:
+                value = with_tensors(node.backend, value)
         elif what == OF_LIKE:
             value = like_value(node, formula.which[i], tensors)
         elif what == OF_XP:
@@ -227,7 +229,7 @@ cdef object partial_product(Node node, Formula formula, object g, bint tensors, 
         return PyObject_Vectorcall(kernel_inline(op_negative, node.backend), args, 1, NULL)
     d = call_formula(node, formula, g, tensors, None)
     if tensors:
-        if isinstance(d, Tensor) and node.backend.is_complex((<Tensor>d).raw):
+        if isinstance(d, Tensor) and (<Tensor>d).backend.is_complex((<Tensor>d).raw):
             d = node.backend.facade.conj(d)
         elif type(d) is complex:
             d = d.conjugate()
@@ -236,13 +238,26 @@ cdef object partial_product(Node node, Formula formula, object g, bint tensors, 
 
 
 cdef object keep_zeros(object xp, object g, object product):
-    """g * conj(d), zero where g is: d may be infinite or nan in places that a mask wrote over."""
-    return xp.where(xp.not_equal(g, 0), product, 0)
+    """g * conj(d), zero where g is and the product is nan: d is infinite or nan there. A finite d keeps its part in second order."""
+    return xp.where(xp.logical_and(xp.equal(g, 0), xp.isnan(product)), 0, product)
+
+
+cdef object keep_all_zeros(Backend backend, object g, object r, bint tensors):
+    """The cotangent of an operand of any other op: no nan where all of what came in is zero."""
+    xp = backend.facade if tensors else backend.xp
+    if not (isinstance(r, Tensor) if tensors else is_array(backend, r)) or not backend.is_differentiable((<Tensor>r).raw if tensors else r):
+        return r
+    zero = None
+    for part in g if type(g) is tuple else (g,):
+        if part is not None:
+            flat = xp.all(xp.equal(part, 0))
+            zero = flat if zero is None else xp.logical_and(zero, flat)
+    return xp.where(xp.logical_and(zero, xp.isnan(r)), 0, r)
 
 
 cdef object fit(Node node, int k, object r, object g, bint tensors):
     """A formula's result in the shape and dtype of operand k: broadcast axes summed, dtype cast; or a precise error."""
-    cdef Backend backend = node.backend
+    cdef Backend backend = (<Tensor>r).backend if tensors and isinstance(r, Tensor) else node.backend
     cdef Like like
     likes = node.likes
     raw = (<Tensor>r).raw if tensors and isinstance(r, Tensor) else r
@@ -252,13 +267,17 @@ cdef object fit(Node node, int k, object r, object g, bint tensors):
     if like is None:
         edge = edge_of(node, k)
         if isinstance(edge, Tensor):
-            if same_meta(backend, raw, (<Tensor>edge).raw):
+            if backend is (<Tensor>edge).backend and same_meta(backend, raw, (<Tensor>edge).raw):
                 return r
-            like = like_of(backend, (<Tensor>edge).raw)
-        elif same_meta(backend, raw, (<Tensor>g).raw if isinstance(g, Tensor) else g):
+            like = like_of((<Tensor>edge).backend, (<Tensor>edge).raw)
+        elif isinstance(g, Tensor):
+            if backend is (<Tensor>g).backend and same_meta(backend, raw, (<Tensor>g).raw):
+                return r
+            like = like_of((<Tensor>g).backend, (<Tensor>g).raw)
+        elif same_meta(backend, raw, g):
             return r
         else:
-            like = like_of(backend, (<Tensor>g).raw if isinstance(g, Tensor) else g)
+            like = like_of(backend, g)
     shape = shape_of(backend, raw)
     if shape != like.shape if backend.plain else not same_shape(shape, like.shape):
         summed = None if tensors else sum_leading(backend, r, shape, like.shape)

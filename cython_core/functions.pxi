@@ -170,6 +170,7 @@ cdef object get_item(Tensor t, object key):
     cdef object raw
     synchronise(t)
     if type(key) is not int:
+        t = <Tensor>for_key(t, key)
         guards = []
         key = raw_key(t.backend, key, guards)
     args[0], args[1] = <PyObject*>t.raw, <PyObject*>key

@@ -206,19 +206,27 @@ cdef int check_writable(Tensor t, Mode mode, bint tracks, bint item=False) excep
     return 0
 
 
-cdef object saved_write_policy = None       # installed: the configured policy, "raise" or "copy"
+cdef object configured_policy = None        # installed: the configured ("raise" or "copy", whether zero stays zero)
 
 
 def install_policy(policy):
-    """Tell the engine who knows the configured policy for writes to saved values."""
-    global saved_write_policy
-    saved_write_policy = policy
+    """Tell the engine who knows the configuration: the policy for writes to saved values, and whether a cotangent of zero stays zero."""
+    global configured_policy
+    configured_policy = policy
 
 
 cdef bint copies_saved(Mode mode) except -1:
     """Whether writes leave saved values as they are."""
-    policy = mode.on_saved_write if mode.on_saved_write is not None else saved_write_policy()
+    policy = mode.on_saved_write if mode.on_saved_write is not None else configured_policy()[0]
     return policy == "copy"
+
+
+cdef bint zeros_stay(Mode mode) except -1:
+    """Whether a cotangent of zero stays zero in a walk; where writes copy it does unless the program says otherwise."""
+    if mode.zero_stays_zero is not None:
+        return mode.zero_stays_zero
+    policy, zeros = configured_policy()
+    return zeros or (policy if mode.on_saved_write is None else mode.on_saved_write) == "copy"
 
 
 cdef bint must_move(Tensor t, Mode mode) except -1:
@@ -312,7 +320,9 @@ cdef object inplace(Op op, Tensor t, PyObject** argv):
     """Write op(t, ...) into t; recorded, it gives t (or the base of the view t) a new history."""
     cdef Mode mode = current_mode()
     cdef Tensor old, out
-    cdef bint tracks = mode.grad and any_tracked(op, argv)
+    cdef bint tracks
+    deepen_for(op, t, argv)
+    tracks = mode.grad and any_tracked(op, argv)
     synchronise(t)
     check_writable(t, mode, tracks)
     if must_move(t, mode):
@@ -422,11 +432,16 @@ cdef int set_item(Tensor t, object key, object value) except -1:
     cdef bint tracks
     synchronise(t)
     if isinstance(value, Tensor):
+        if (<Tensor>value).backend.adopts > t.backend.adopts:
+            deepen(op_setitem, t, (<Tensor>value).backend)
         if (<Tensor>value).backend is not t.backend:
             value = adopted(op_setitem, t.backend, <Tensor>value)
         synchronise(<Tensor>value)
     elif not agrad_is_scalar(<PyObject*>value):
         value = special_methods["as_operand"](value, t)
+    if type(key) is not int and backend_of_key(t.backend, key) is not t.backend:
+        deepen(op_setitem, t, backend_of_key(t.backend, key))
+        value = adopted(op_setitem, t.backend, <Tensor>value) if isinstance(value, Tensor) and (<Tensor>value).backend is not t.backend else value
     tracks = mode.grad and (t.flags & TRACKED or (isinstance(value, Tensor) and (<Tensor>value).flags & TRACKED))
     check_writable(t, mode, tracks, key is not Ellipsis)
     key = raw_key(t.backend, key, guards)
@@ -437,7 +452,7 @@ cdef int set_item(Tensor t, object key, object value) except -1:
         move(t)
     old = wrap(t.backend, t.raw)
     old.node, old.number, old.flags = t.node, t.number, t.flags
-    if t.view_ is None:
+    if t.view_ is None and t.backend.mutable:
         t.array         # a scalar that stands for a 0-d array becomes one; of a view, the base will
     if not in_memory(t):
         store(t, t.backend.xp.setitem(t.raw, key, raw_value), op_setitem)

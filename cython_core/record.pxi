@@ -13,8 +13,10 @@ cdef object mixed_backends(Op op, Backend a, Backend b):
 
 cdef Tensor adopted(Op op, Backend backend, Tensor t):
     """A tensor of another backend on this one, recorded; an error if this backend does not take in others'."""
-    if not backend.adopts:
+    if backend.adopts <= t.backend.adopts:
         raise mixed_backends(op, backend, t.backend)
+    if backend.layered:
+        return lifted(op, backend, t)
     return <Tensor>special_methods["adopt"](t, backend)
 
 
@@ -105,7 +107,8 @@ cdef object binary(Op op, object a, object b):
         if isinstance(b, Tensor):
             tb = <Tensor>b
             if tb.backend is not backend:
-                return binary(op, adopted(op, tb.backend, ta), b) if tb.backend.adopts else binary(op, a, adopted(op, backend, tb))
+                return (binary(op, adopted(op, tb.backend, ta), b) if tb.backend.adopts > backend.adopts
+                        else binary(op, a, adopted(op, backend, tb)))
             synchronise(tb)
             rb = tb.raw
         else:
@@ -129,8 +132,6 @@ cdef object binary(Op op, object a, object b):
     else:
         return NotImplemented
     mode = current_mode()
-    if (ta is not None and ta.layers is not None) or (tb is not None and tb.layers is not None):
-        raise NotImplementedError("forward mode and vmap come with a later version")
     cdef Tensor out = wrap(backend, call_binary(op, backend, ra, rb))
     if mode.grad and ((ta is not None and ta.flags & TRACKED) or (tb is not None and tb.flags & TRACKED)):
         record_binary(op, mode, ta, tb, ra, rb, out)
@@ -292,8 +293,6 @@ cdef object unary(Op op, Tensor t):
     cdef Formula f
     cdef Tensor out
     synchronise(t)
-    if t.layers is not None:
-        raise NotImplementedError("forward mode and vmap come with a later version")
     args[0] = <PyObject*>t.raw
     result = PyObject_Vectorcall(kernel_inline(op, t.backend), args, 1, NULL)
     if not is_array(t.backend, result):
@@ -339,6 +338,8 @@ cdef Backend find_backend(Op op, PyObject** argv):
             for element in value:
                 if isinstance(element, Tensor):
                     backend = check_backend(op, backend, (<Tensor>element).backend)
+        elif kind == KEY:
+            backend = backend_of_key(backend, value)
     if backend is not None:
         return backend
     for i in range(op.n_params):
@@ -359,7 +360,7 @@ cdef inline Backend check_backend(Op op, Backend one, Backend other):
     if one is not None and one is not other:
         if one.adopts == other.adopts:
             raise mixed_backends(op, one, other)
-        return one if one.adopts else other
+        return one if one.adopts > other.adopts else other
     return other
 
 
@@ -369,8 +370,6 @@ cdef object raw_operand(Op op, int i, Backend backend, object value):
         if (<Tensor>value).backend is not backend:
             raise mixed_backends(op, backend, (<Tensor>value).backend)
         synchronise(<Tensor>value)
-        if (<Tensor>value).layers is not None:
-            raise NotImplementedError("forward mode and vmap come with a later version")
         return (<Tensor>value).raw
     if agrad_is_scalar(<PyObject*>value):
         return value
@@ -386,7 +385,7 @@ cdef object raw_key(Backend backend, object key, list guards):
     if key is None or key is Ellipsis or type(key) is int or type(key) is slice and is_plain_slice(<slice>key):
         return key
     if isinstance(key, Tensor):
-        if (<Tensor>key).backend is not backend and backend.adopts:
+        if (<Tensor>key).backend is not backend and backend.adopts > (<Tensor>key).backend.adopts:
             key = adopted(op_getitem, backend, <Tensor>key)
         synchronise(<Tensor>key)
         if (<Tensor>key).backend is not backend:

@@ -315,6 +315,8 @@ cdef class Tensor:
         """An untracked tensor on the same storage; writes to it are seen, and checked, by both."""
         cdef Tensor twin
         synchronise(self)
+        if self.backend.layered:
+            return wrap(self.backend, detached_raw(self.raw))
         twin = wrap(self.backend, self.raw)
         twin.cell = cell_of(self)
         twin.seen = self.seen
@@ -336,6 +338,7 @@ cdef class Tensor:
                                "and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be "
                                "called on these gradients.")
         stop_retaining(self)
+        self.raw = detached_raw(self.raw)
         self.node, self.number = None, 0
         self.flags &= <uint8_t>~TRACKED
         if self.state is not None:
@@ -350,6 +353,8 @@ cdef class Tensor:
         """
         cdef Tensor twin
         synchronise(self)
+        if self.backend.layered:
+            return self.detach()
         if not self.backend.mutable or type(self.raw) is not self.backend.array_type:
             twin = self.detach()        # no memory to share: only the cell carries a write over
             if self.backend.mutable and self.view_ is None:

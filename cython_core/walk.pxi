@@ -34,7 +34,9 @@ cdef class Walk:
     cdef int room_steps, room_leaves, room_stack
     cdef PyObject** stack           # nodes found but not yet in the plan, borrowed
     cdef bint retain, create_graph, accumulate
-    cdef bint keeps_zeros           # what was written over does no harm: a cotangent of zero meets no infinity
+    cdef bint tensors               # rules run in the Tensor world: the walk is recorded, or there are values inside transforms
+    cdef bint others                # there are leaves that are not among the inputs
+    cdef bint keeps_zeros           # a cotangent of zero stays zero where it meets an infinity
     cdef int closing_first          # leaves that are roots themselves
     cdef int32_t* root_slots        # slots of the roots, then of the inputs
     cdef dict captured              # slot -> gradient
@@ -218,6 +220,8 @@ cdef class Walk:
             elif self.has_node(t.node):
                 self.steps[t.node.index].captured = 1
                 self.slots[self.slot_of(t)].captured = 1
+        for i in range(self.n_leaves):
+            self.others |= not self.leaves[i].wanted and (<Tensor>self.leaves[i].tensor).flags & TRACKED
         for i in range(self.n_steps - 1, -1, -1):
             step = &self.steps[i]
             node = <Node>step.node
@@ -314,7 +318,7 @@ cdef class Walk:
         cdef int k, slot
         cdef bint tensors, several, spare, new
         cdef object r
-        tensors = is_tensor(node.backend, g) or (type(g) is tuple and self.create_graph)
+        tensors = self.tensors
         several = type(g) is tuple
         for k in range(node.n_edges):
             slot = self.edges[step.first_edge + k]
@@ -331,6 +335,8 @@ cdef class Walk:
                 continue
             else:
                 r = call_formula(node, <Formula>rule.formulas[k], g, tensors, None)
+                if self.keeps_zeros:
+                    r = keep_all_zeros(node.backend, g, r, tensors)
                 new = False
             self.deliver(node, k, slot, r, None if several else g, tensors, new)
         return 0
@@ -346,7 +352,7 @@ cdef class Walk:
     cdef int send_joint(self, Node node, Step* step, object g) except -1:
         """One formula for all operands."""
         cdef int k, slot
-        cdef bint tensors = is_tensor(node.backend, g) or (type(g) is tuple and self.create_graph)
+        cdef bint tensors = self.tensors
         needs = tuple([self.edges[step.first_edge + k] >= 0 for k in range(node.n_edges)])
         results = call_formula(node, node.rule.joint, g, tensors, needs)
         if type(results) not in (tuple, list):
@@ -356,7 +362,8 @@ cdef class Walk:
         for k in range(node.n_edges):
             slot = self.edges[step.first_edge + k]
             if slot >= 0:
-                self.deliver(node, k, slot, results[k], g if type(g) is not tuple else None, tensors, False)
+                r = keep_all_zeros(node.backend, g, results[k], tensors) if self.keeps_zeros else results[k]
+                self.deliver(node, k, slot, r, g if type(g) is not tuple else None, tensors, False)
         return 0
 
     cdef int deliver(self, Node node, int k, int slot, object r, object g, bint tensors, bint new) except -1:
@@ -379,7 +386,9 @@ cdef class Walk:
         found = []
         for i in range(0 if inputs is None else len(inputs)):
             g = self.captured.get(self.root_slots[first + i])
-            if g is not None and not isinstance(g, Tensor):
+            if isinstance(g, Tensor) and not self.create_graph:
+                g = wrap((<Tensor>g).backend, (<Tensor>g).raw)
+            elif g is not None and not isinstance(g, Tensor):
                 if id(g) in known:
                     g = (<Tensor>known[id(g)]).detach()
                 else:
@@ -442,6 +451,16 @@ cdef int release(Node node) except -1:
     return 0
 
 
+def history_beyond(tuple roots not None, tuple inputs not None):
+    """Whether tensors depend on something tracked besides `inputs`: another leaf, or a tensor outside of the transforms they are in."""
+    cdef Walk walk = Walk.__new__(Walk)
+    for root in roots:
+        synchronise(<Tensor>root)
+    walk.held = tuple([(<Tensor>root).node for root in roots])
+    walk.plan(roots, inputs)
+    return walk.others or any([tracked_inside((<Tensor>root).raw) for root in roots])
+
+
 def queue_callback(callback):
     """Call a function at the end of the walk that is under way."""
     callbacks = current_mode().callbacks
@@ -450,15 +469,18 @@ def queue_callback(callback):
     callbacks.append(callback)
 
 
-def run_backward(tuple roots not None, tuple grads not None, bint retain_graph, bint create_graph, inputs, bint accumulate):
+def run_backward(tuple roots not None, tuple grads not None, bint retain_graph, create_graph, inputs, bint accumulate):
     """Walk the graph under `roots` once.
 
     Parameters
     ----------
     roots, grads : tuple of Tensor
         Where to start, and with which cotangents.
-    retain_graph, create_graph : bool
-        Keep saved values; record the walk itself.
+    retain_graph : bool
+        Keep saved values.
+    create_graph : bool or None
+        Record the walk itself. None: if there are leaves that are not among `inputs`, or if inside transforms the gradients depend on
+        tensors of outer levels that are tracked.
     inputs : tuple of Tensor or None
         Restrict the walk to what leads to these.
     accumulate : bool
@@ -473,22 +495,28 @@ def run_backward(tuple roots not None, tuple grads not None, bint retain_graph, 
     cdef Tensor root, t
     cdef Mode before = current_mode()
     cdef int i, slot
-    walk.retain, walk.create_graph, walk.accumulate, walk.captured = retain_graph, create_graph, accumulate, {}
-    walk.keeps_zeros = copies_saved(before)
+    walk.accumulate, walk.captured = accumulate, {}
+    walk.keeps_zeros = zeros_stay(before)
     for root in roots:
         synchronise(root)
     for t in inputs or ():
         synchronise(t)
     walk.held = tuple([(<Tensor>root).node for root in roots])
     walk.plan(roots, inputs)
+    walk.create_graph = walk.others or any([(<Tensor>g).flags & TRACKED for g in grads]) if create_graph is None else create_graph
+    walk.retain = retain_graph or create_graph is None and walk.create_graph
+    walk.tensors = walk.create_graph
+    for i in range(len(roots)):
+        walk.tensors |= (<Tensor>roots[i]).backend.layered or (<Tensor>grads[i]).backend.layered
+    records = walk.create_graph or create_graph is None and any([tracked_inside((<Tensor>t).raw) for t in (*roots, *grads)])
     for i in range(len(roots)):
         root = <Tensor>roots[i]
         slot = walk.root_slots[i]
         if slot >= 0:
-            add_to_slot(&walk.slots[slot], root.backend, grads[i] if create_graph else (<Tensor>grads[i]).raw, False)
+            add_to_slot(&walk.slots[slot], root.backend, grads[i] if walk.tensors else (<Tensor>grads[i]).raw, False)
     quiet = (<Tensor>roots[0]).backend.quiet() if roots else None
     callbacks = []
-    set_mode(before.replace(grad=create_graph, inference=False, callbacks=callbacks))
+    set_mode(before.replace(grad=records, inference=False, callbacks=callbacks))
     try:
         if quiet is None:
             walk.run()
@@ -499,4 +527,4 @@ def run_backward(tuple roots not None, tuple grads not None, bint retain_graph, 
             callback()
     finally:
         set_mode(before)
-    return walk.results(inputs, len(roots), {} if create_graph else {id((<Tensor>g).raw): g for g in grads})
+    return walk.results(inputs, len(roots), {} if walk.tensors else {id((<Tensor>g).raw): g for g in grads})

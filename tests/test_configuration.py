@@ -16,6 +16,7 @@ LEVELS = {
     "dtype": ('"float32"', "float32", "float16", "float16", "bfloat16", "float64"),
     "plugins.prefer": ('["a"]', ("a",), "b,c", ("b", "c"), ("d",), ("e",)),
     "on_saved_write": ('"copy"', "copy", "raise", "raise", "copy", "raise"),
+    "zero_stays_zero": ("true", True, "off", False, True, False),
 }
 each_setting = pytest.mark.parametrize("name", LEVELS)
 
@@ -51,6 +52,7 @@ def test_without_configuration_the_defaults_hold():
         ("dtype", None, "default"),
         ("plugins.prefer", (), "default"),
         ("on_saved_write", "raise", "default"),
+        ("zero_stays_zero", False, "default"),
     ]
 
 
@@ -104,6 +106,7 @@ def test_levels_mix_setting_by_setting(project, monkeypatch):
         ("float32", "with use_backend(...)"),
         ((), "default"),
         ("raise", "set_default('on_saved_write')"),
+        (False, "default"),
     ]
 
 
@@ -180,13 +183,14 @@ def test_preferred_plugins_keep_their_order_and_lose_their_blanks(monkeypatch):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ('bakend = "torch"', "unknown key 'bakend'; known are backend, device, dtype, plugins, on_saved_write"),
+        ('bakend = "torch"', "unknown key 'bakend'; known are backend, device, dtype, plugins, on_saved_write, zero_stays_zero"),
         ("backend = 3", "backend: expected a name, not 3"),
         ('device = ""', "device: expected a name, not ''"),
         ('dtype = "int32"', "dtype: expected one of 'float16', 'bfloat16', 'float32', 'float64', not 'int32'"),
         ("plugins = [1]", "plugins: expected a list of distributions, the preferred one first, not [1]"),
         ("plugins = true", "plugins: expected a list of distributions, the preferred one first, not True"),
         ("on_saved_write = false", "on_saved_write: expected one of 'raise', 'copy', not False"),
+        ("zero_stays_zero = 1", "zero_stays_zero: expected true or false, not 1"),
     ],
 )
 def test_a_file_is_refused_by_name_and_key(line, complaint, project):
@@ -219,6 +223,7 @@ def test_a_file_that_cannot_be_read_is_named(content, complaint, project):
         ("AGRAD_DTYPE", "int64", "dtype"),
         ("AGRAD_PLUGINS", "a,,b", "plugins.prefer"),
         ("AGRAD_ON_SAVED_WRITE", "ignore", "on_saved_write"),
+        ("AGRAD_ZERO_STAYS_ZERO", "maybe", "zero_stays_zero"),
     ],
 )
 def test_a_variable_is_refused_by_name(variable, text, name, monkeypatch):
@@ -227,7 +232,7 @@ def test_a_variable_is_refused_by_name(variable, text, name, monkeypatch):
         lookup(name)
 
 
-@pytest.mark.parametrize(("name", "value"), [("on_saved_write", 1), ("plugins.prefer", 3), ("dtype", "int8")])
+@pytest.mark.parametrize(("name", "value"), [("on_saved_write", 1), ("plugins.prefer", 3), ("dtype", "int8"), ("zero_stays_zero", 0)])
 def test_a_refused_call_changes_nothing(name, value):
     with pytest.raises(ValueError, match=r"set_default.*expected"):
         set_default(name, value)
@@ -248,4 +253,27 @@ def test_an_unknown_setting_is_refused_with_the_known_ones(use):
 
 
 def test_the_public_names_are_the_listed_ones():
-    assert set(configuration.__all__) == {"SETTINGS", "Setting", "describe", "lookup", "reset", "set_default"}
+    names = {"SETTINGS", "Setting", "describe", "lookup", "reset", "set_default", "walk_policy"}
+    assert set(configuration.__all__) == names
+
+
+# ---- what every walk asks --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["1", "true", "Yes", "ON"])
+def test_a_switch_takes_words_in_the_environment(text, monkeypatch):
+    monkeypatch.setenv("AGRAD_ZERO_STAYS_ZERO", text)
+    assert lookup("zero_stays_zero").value is True
+
+
+def test_the_policy_of_a_walk_follows_every_change(monkeypatch):
+    assert configuration.walk_policy() == ("raise", False)
+    set_default("zero_stays_zero", True)
+    assert configuration.walk_policy() == ("raise", True)
+    set_default("on_saved_write", "copy")
+    assert configuration.walk_policy() == ("copy", True)
+    set_default("zero_stays_zero", None)
+    assert configuration.walk_policy() == ("copy", False)
+    monkeypatch.setenv("AGRAD_ZERO_STAYS_ZERO", "on")
+    reset()
+    assert configuration.walk_policy() == ("raise", True)

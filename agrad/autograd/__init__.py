@@ -6,14 +6,34 @@ Must know no backend and no rule.
 
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from agrad.autograd import graph
-from agrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from agrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, zero_stays_zero
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 
-__all__ = ["Variable", "backward", "enable_grad", "grad", "graph", "inference_mode", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Variable", "backward", "enable_grad", "grad", "graph", "inference_mode", "no_grad", "set_grad_enabled",
+    "zero_stays_zero",
+]
+
+
+_LATER = {  # imported when first used: name -> the module in this package, and what it is in there, None for the module
+    "functional": ("functional", None),
+    "gradcheck": ("gradcheck", "gradcheck"),
+    "gradgradcheck": ("gradcheck", "gradgradcheck"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _LATER[name]
+    found = import_module(f"{__name__}.{module}")
+    globals()[name] = found if attribute is None else getattr(found, attribute)
+    return globals()[name]
 
 
 def backward(

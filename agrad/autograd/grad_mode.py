@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from agrad.cython_core import engine
 
-__all__ = ["ModeContext", "enable_grad", "inference_mode", "no_grad", "set_grad_enabled"]
+__all__ = ["ModeContext", "enable_grad", "inference_mode", "no_grad", "set_grad_enabled", "zero_stays_zero"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -177,3 +177,30 @@ class inference_mode(ModeContext):
 
     def __init__(self, mode: bool = True) -> None:
         super().__init__(inference=mode, grad=not mode)
+
+
+class zero_stays_zero(ModeContext):
+    """In walks, let a cotangent of zero stay zero where it meets an infinite derivative.
+
+    What a mask did not take then brings no NaN, from `sqrt`, `log`, a division or any other elementwise op, element by
+    element; the gradient of any other op has no NaN where the whole of its cotangent is zero. The walk has to run
+    inside, of second order every one. The setting `zero_stays_zero` does it everywhere, and `zero_stays_zero(False)`
+    switches it off inside.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> x = agrad.tensor([0.0, 1.0], requires_grad=True)
+    >>> y = agrad.where(x > 0, agrad.sqrt(x), 0.0).sum()
+    >>> agrad.autograd.grad(y, x, retain_graph=True)
+    (tensor([   nan, 0.5000]),)
+    >>> with agrad.autograd.zero_stays_zero():
+    ...     agrad.autograd.grad(y, x)
+    (tensor([0.0000, 0.5000]),)
+    """
+
+    def __new__(cls, mode: Any = True) -> Any:
+        return super().__new__(cls) if isinstance(mode, bool) else cls()(mode)
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__(zero_stays_zero=mode)
