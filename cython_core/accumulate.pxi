@@ -136,28 +136,6 @@ cdef object scatter_tensors(list entries):
 
 # ---- leaves
 
-cdef object run_hooks(Backend backend, object hooks, object g):
-    """Tensor hooks, in order of registration; each may replace the gradient."""
-    cdef Tensor seen
-    cdef bint raw_world = not isinstance(g, Tensor)
-    seen = wrap(backend, g) if raw_world else <Tensor>g
-    for hook in tuple(hooks.values()):
-        result = hook(seen)
-        if result is None:
-            continue
-        name = getattr(hook, "__name__", type(hook).__name__)
-        if not isinstance(result, Tensor):
-            raise TypeError(f"expected Variable, but hook returned '{type(result).__name__}'")
-        if (<Tensor>result).backend is not seen.backend:
-            raise RuntimeError(f"hook '{name}' has changed the backend of value (was {seen.backend.name} got {(<Tensor>result).backend.name})")
-        if (<Tensor>result).shape != seen.shape:
-            raise RuntimeError(f"hook '{name}' has changed the size of value")
-        if (<Tensor>result).dtype != seen.dtype:
-            raise RuntimeError(f"hook '{name}' has changed the type of value (was {seen.dtype} got {(<Tensor>result).dtype})")
-        seen = <Tensor>result
-    return seen.raw if raw_world else seen
-
-
 cdef int store_gradient(Tensor leaf, GradState state, object g, bint owned) except -1:
     """Add a complete gradient to `.grad`: in place outside create_graph, never aliasing what somebody else holds."""
     cdef Tensor held

@@ -29,6 +29,7 @@ cdef class Mode:
     cdef readonly object saved_hooks    # seam: pack and unpack hooks
     cdef readonly object levels         # the transforms that run, outermost first: a tuple of Level, or None
     cdef readonly list callbacks        # inside a walk: what is called at its end
+    cdef readonly object walk           # and the walk itself
     cdef readonly object overrides      # rule sets that act before the usual ones, or None
 
 
@@ -146,6 +147,8 @@ cdef class Details:
     cdef bint several                   # the op returned a tuple, be it of one: so are g and out
     cdef uint32_t scalar_mask           # operands that were Python scalars
     cdef dict hooks                     # output number -> {handle number: tensor hook}
+    cdef object prehooks                # of the node: HookTable or None
+    cdef object posthooks
     cdef dict retained                  # output number -> GradState to fill
     cdef dict metadata                  # user's dictionary
     cdef object needs                   # for joint formulas: one bool per array parameter
@@ -173,7 +176,7 @@ cdef class Node:
     cdef uint32_t number0               # output number of edge0
     cdef uint32_t number1
     cdef int n_edges                    # edges, two of them direct
-    cdef uint8_t flags                  # FREED, NODE_RICH, HOOKED, ALL_TRACKED
+    cdef uint8_t flags                  # FREED, NODE_RICH, HOOKED, ALL_TRACKED, WATCHED
 
 
 @cython.final
@@ -181,7 +184,7 @@ cdef class GradState:
     """What a leaf or a tensor that retains its gradient has beyond a plain tensor."""
     cdef object grad                    # Tensor or None
     cdef object hooks                   # tensor hooks of a leaf: HookTable or None
-    cdef dict post_hooks                # seam: hooks after accumulation
+    cdef object post_hooks              # called after accumulation: HookTable or None
     cdef object dtype                   # the backend's dtype that .grad shall have, None: that of the leaf
     cdef bint retains                   # a non-leaf that retains
     cdef Node accumulator               # the AccumulateGrad node, made when asked for

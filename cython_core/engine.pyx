@@ -38,3 +38,4 @@ include "inplace.pxi"       # writes, versions, views
 include "accumulate.pxi"    # gradient slots and leaves
 include "formula.pxi"       # calling a formula in either world
 include "walk.pxi"          # plan and walk
+include "hooks.pxi"         # hooks of nodes and leaves

@@ -5,6 +5,7 @@ cdef enum:      # Node.flags
     NODE_RICH = 2       # may be part of a reference cycle: stays with the garbage collector
     HOOKED = 4          # has tensor hooks or retained gradients
     ALL_TRACKED = 16    # the garbage collector has it and all nodes under it
+    WATCHED = 32        # has hooks of its own, or packed saved values: see hooks.pxi
 
 cdef uint64_t sequence_counter = 0
 
@@ -124,6 +125,7 @@ cdef int track_reachable(object value) except -1:
         elif isinstance(found, types.FunctionType):
             stack.extend([cell.cell_contents for cell in found.__closure__ or () if cell != EMPTY_CELL])
             stack.extend(found.__defaults__ or ())
+            stack.append(found.__kwdefaults__)
         elif not isinstance(found, (type, types.ModuleType, types.BuiltinFunctionType)):
             stack.extend([attribute_of(found, name) for name in ("__self__", "__func__", "__dict__")])
             if isinstance(found, functools.partial):
@@ -248,6 +250,26 @@ cdef class Node:
             details.metadata = {}
             track_node(self)
         return details.metadata
+
+    def register_prehook(self, hook):
+        """Call `hook(grad_outputs)` before the node runs; a tuple of the same length, if returned, replaces them.
+
+        Returns
+        -------
+        handle
+            With `remove()`; also a context manager.
+        """
+        return add_node_hook(self, hook, True)
+
+    def register_hook(self, hook):
+        """Call `hook(grad_inputs, grad_outputs)` after the node ran; a tuple of the same length, if returned, replaces `grad_inputs`.
+
+        Returns
+        -------
+        handle
+            With `remove()`; also a context manager.
+        """
+        return add_node_hook(self, hook, False)
 
     @property
     def requires_grad(self):

@@ -300,8 +300,7 @@ cdef class Tensor:
         synchronise(self)
         if not self.flags & TRACKED:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        if not callable(hook):
-            raise TypeError(f"a hook must be callable, got {type(hook).__name__}")
+        check_callable(hook)
         if self.node is None:
             if grad_state(self).hooks is None:
                 self.state.hooks = HookTable()
@@ -310,6 +309,21 @@ cdef class Tensor:
             hooks = hooks_of(self.node, self.number)
         self.flags |= RICH
         return Handle(hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook):
+        """Call `hook(tensor)` after a gradient was added to this leaf's `.grad`.
+
+        Returns
+        -------
+        handle
+            With `remove()`; also a context manager.
+
+        Raises
+        ------
+        RuntimeError
+            If the tensor does not require grad or is no leaf.
+        """
+        return add_post_hook(self, hook)
 
     def detach(self):
         """An untracked tensor on the same storage; writes to it are seen, and checked, by both."""

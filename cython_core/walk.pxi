@@ -281,10 +281,10 @@ cdef class Walk:
             track_node(node)        # the gradient's graph leads back to this node: a cycle, once .grad holds it
         if node.details is not None and node.details.guards is not None:
             check_guards(node)
-        if node.rule.joint is not None:
-            self.send_joint(node, step, g)
+        if node.flags & WATCHED:
+            send_watched(self, node, step, g)
         else:
-            self.send(node, step, g, owned)
+            self.send_any(node, step, g, owned)
         if not self.retain:
             release(node)
         return 0
@@ -311,6 +311,11 @@ cdef class Walk:
         if self.slots[slot].captured:
             self.captured[slot] = g
         return g
+
+    cdef inline int send_any(self, Node node, Step* step, object g, bint owned) except -1:
+        if node.rule.joint is not None:
+            return self.send_joint(node, step, g)
+        return self.send(node, step, g, owned)
 
     cdef int send(self, Node node, Step* step, object g, bint owned) except -1:
         """One formula per operand that needs its gradient."""
@@ -413,10 +418,12 @@ cdef class Walk:
         state = grad_state(leaf)
         if state.hooks:
             g, owned = run_hooks(leaf.backend, state.hooks, g), False
-        if self.accumulate:
-            store_gradient(leaf, state, g, owned)
-        else:
+        if not self.accumulate:
             self.captured[slot] = g
+        elif state.accumulator is not None or state.post_hooks is not None:
+            store_watched(leaf, state, g, owned)
+        else:
+            store_gradient(leaf, state, g, owned)
         return 0
 
 
@@ -516,7 +523,7 @@ def run_backward(tuple roots not None, tuple grads not None, bint retain_graph, 
             add_to_slot(&walk.slots[slot], root.backend, grads[i] if walk.tensors else (<Tensor>grads[i]).raw, False)
     quiet = (<Tensor>roots[0]).backend.quiet() if roots else None
     callbacks = []
-    set_mode(before.replace(grad=records, inference=False, callbacks=callbacks))
+    set_mode(before.replace(grad=records, inference=False, callbacks=callbacks, walk=walk))
     try:
         if quiet is None:
             walk.run()

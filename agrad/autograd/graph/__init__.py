@@ -1,10 +1,11 @@
 """The graph as an object: its nodes, and what may be done to saved values. Must know no backend and no rule."""
 
 from agrad.autograd.grad_mode import ModeContext
+from agrad.autograd.graph.hooks import register_multi_grad_hook
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Node, Tensor
 
-__all__ = ["Node", "allow_mutation_on_saved_tensors", "increment_version"]
+__all__ = ["Node", "allow_mutation_on_saved_tensors", "increment_version", "register_multi_grad_hook"]
 
 
 class allow_mutation_on_saved_tensors(ModeContext):
