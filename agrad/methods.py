@@ -277,8 +277,10 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 
 def copy_(self: Tensor, source: Any) -> Tensor:
     """Take over the elements of another tensor, broadcast and cast, in place."""
-    source = convert(source, backend=self.backend_, home=self.device)
-    self[...] = source if source.dtype == self.dtype else convert(source, dtype=self.dtype)
+    home = engine.base_backend(self)
+    if not isinstance(source, Tensor) or engine.base_backend(source) is not home:
+        source = convert(source, backend=home, home=self.device)
+    self[...] = source if source.dtype == self.dtype else call("astype", source, self.dtype)
     return self
 
 
@@ -303,7 +305,8 @@ def torch_type(dtype: Any) -> str:
 
 def as_operand(value: Any, like: Tensor) -> Any:
     """The right side of `t[key] = value` when it is no Tensor and no number."""
-    return value if backends.of(value) is like.backend_ else convert(value, backend=like.backend_, home=like.device)
+    home = engine.base_backend(like)
+    return value if backends.of(value) is home else convert(value, backend=home, home=like.device)
 
 
 # ----------------------------------------------------------------------------------------------- Python's own protocol
@@ -363,7 +366,7 @@ def tensor_repr(self: Tensor) -> str:
     usual = default_dtype(self.backend_).name
     complex_usual = "complex64" if usual in ("float32", "float16", "bfloat16") else "complex128"
     device = self.backend_.device_name(self.device)
-    return printing.describe(
+    text = printing.describe(
         values,
         dtype=dtype,
         default_dtypes=(usual, complex_usual, "int64", "bool"),
@@ -371,6 +374,8 @@ def tensor_repr(self: Tensor) -> str:
         requires_grad=self.requires_grad,
         grad_fn=self.grad_fn.name().rpartition("::")[2] if self.grad_fn is not None else None,
     )
+    tangent = engine.tangent_of(self)
+    return text if tangent is None else f"{text[:-1]}, tangent={tangent!r})"
 
 
 def summary_repr(self: Tensor, summary: str) -> str:

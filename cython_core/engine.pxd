@@ -236,5 +236,5 @@ cdef class Layered:
     cdef readonly Level level           # None: constant here
     cdef readonly Tensor value          # of an outer level, or a base tensor; on a batch level its first axis is the batch
     cdef readonly Tensor tangent        # or None
-    cdef tuple shape                    # without the batch; None until asked for
+    cdef object shape                   # without the batch; None until asked for
     cdef uint32_t seen                  # version of the value's storage

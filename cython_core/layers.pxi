@@ -68,7 +68,7 @@ cdef inline tuple layered_shape(Layered layered):
     if layered.shape is None:
         shape = shape_of(layered.value.backend, layered.value.raw)
         layered.shape = shape[1:] if is_batched(layered) else shape
-    return layered.shape
+    return <tuple>layered.shape
 
 
 cdef inline object layered_dtype(Layered layered):
@@ -275,6 +275,16 @@ cdef Tensor lifted(Op op, Backend backend, Tensor t):
     return out
 
 
+def lift(Tensor t not None):
+    """A tensor as one of the innermost level that runs: constant there, unless it belongs to it."""
+    cdef Level innermost
+    levels = current_mode().levels
+    if levels is None:
+        return t
+    innermost = <Level>levels[-1]
+    return t if t.backend.adopts > innermost.depth else lifted(op_copy, layered_backend(base_of(t.backend), innermost.depth), t)
+
+
 def alias(Tensor t not None):
     """The same value as another tensor: recorded if `t` is tracked, else free of history; shares the storage."""
     cdef Tensor out
@@ -305,7 +315,14 @@ cdef object for_key(Tensor t, object key):
 
 cdef int deepen(Op op, Tensor t, Backend backend) except -1:
     """A tensor that a value of a deeper level is about to be written into becomes one of that level."""
-    cdef Tensor before, after
+    cdef Tensor before, after, base
+    if t.view_ is not None and not t.view_.detached and Py_REFCNT(<PyObject*>t.cell) == 2:     # the base's and this view's: nobody else sees the write
+        base = t.view_.base
+        base.cell, base.seen, t.cell = None, 0, None
+        deepen(op, base, backend)
+        t.backend, t.cell, t.seen = backend, cell_of(base), UINT32_MAX
+        t.node, t.number, t.flags = None, 0, t.flags & <uint8_t>~TRACKED
+        return synchronise(t)
     if t.view_ is not None or (t.cell is not None and Py_REFCNT(<PyObject*>t.cell) > 1):
         raise RuntimeError("a value inside a transform (vmap, jvp, ...) is written into a tensor from outside that shares its memory with others; "
                            "write into a clone() of it")
@@ -361,6 +378,17 @@ cdef bint tracked_inside(object raw):
     if layered.value.flags & TRACKED or tracked_inside(layered.value.raw):
         return True
     return layered.tangent is not None and (layered.tangent.flags & TRACKED or tracked_inside(layered.tangent.raw))
+
+
+def base_backend(Tensor t not None):
+    """The adapter of the array library, inside transforms too."""
+    return base_of(t.backend)
+
+
+def tangent_of(Tensor t not None):
+    """The tangent of a tensor at its own level, None if it has none."""
+    synchronise(t)
+    return (<Layered>t.raw).tangent if type(t.raw) is Layered and (<Layered>t.raw).level is not None and (<Layered>t.raw).level.alive else None
 
 
 def raw_value(Tensor t not None):
@@ -594,7 +622,7 @@ cdef Tensor like_result(Tensor t, Tensor out):
         return t
     if backend.dtype_of(t.raw) != out.backend.dtype_of(out.raw):
         t = <Tensor>call_with(number_ops["astype"], (t, out.backend.dtype_of(out.raw)))
-    if not same_shape(t.shape, out.shape):
+    if not same_shape(shape_of(t.backend, t.raw), shape_of(out.backend, out.raw)):
         t = <Tensor>call_with(number_ops["broadcast_to"], (t, out.shape))
     return t
 
