@@ -511,9 +511,13 @@ cdef object run_dual(Op op, Level level, list values, list given):
     out = run_inner(op, values, given)
     if not some or not level.alive:
         return relayered(None, out, None)
-    if op.forward is None or current_mode().overrides is not None:
-        op.forward = find_forward(op)
-    return relayered(level, out, op.forward(tuple(values), tuple(tangents), out))
+    if current_mode().overrides is not None:
+        forward = find_forward(op)
+    else:
+        if op.forward is None:
+            op.forward = find_forward(op)
+        forward = op.forward
+    return relayered(level, out, forward(tuple(values), tuple(tangents), out))
 
 
 cdef object relayered(Level level, object out, object tangents):
