@@ -18,6 +18,13 @@ ctypedef struct Speed:
 
 
 @cython.final
+cdef class SavedHooks:
+    cdef readonly object pack           # Tensor -> anything
+    cdef readonly object unpack         # and back
+    cdef readonly object refusal        # a message: no hooks may be set here; then there are no functions
+
+
+@cython.final
 cdef class Mode:
     cdef readonly bint grad             # operations on tracked tensors are recorded
     cdef readonly bint inference        # inside inference_mode
@@ -26,7 +33,7 @@ cdef class Mode:
     cdef readonly object device         # scoped default device, or None
     cdef readonly object on_saved_write     # "raise", "copy" or None (then the configuration decides)
     cdef readonly object zero_stays_zero    # True, False or None (then the configuration decides)
-    cdef readonly object saved_hooks    # seam: pack and unpack hooks
+    cdef readonly SavedHooks saved_hooks    # what saved values are packed with, or None
     cdef readonly object levels         # the transforms that run, outermost first: a tuple of Level, or None
     cdef readonly list callbacks        # inside a walk: what is called at its end
     cdef readonly object walk           # and the walk itself
@@ -137,6 +144,21 @@ cdef class Saved:
 
 
 @cython.final
+cdef class Packed:
+    cdef object value                   # what the pack hook gave
+    cdef object unpack                  # the hook that makes a Tensor of it again
+    cdef Cell cell                      # storage to check, where the hook gave the saved tensor itself or a twin of it
+    cdef uint32_t version               # version that was saved
+    cdef bint keeps                     # its node is running: what was unpacked is kept,
+    cdef Tensor unpacked                # here
+
+
+@cython.final
+cdef class PackedKey:
+    cdef object key                     # an index with Packed in the place of arrays
+
+
+@cython.final
 cdef class Details:
     """What few nodes have: more edges, more saved values, hooks."""
     cdef list edges                     # all edges, where there are more than two
@@ -147,6 +169,7 @@ cdef class Details:
     cdef bint several                   # the op returned a tuple, be it of one: so are g and out
     cdef uint32_t scalar_mask           # operands that were Python scalars
     cdef dict hooks                     # output number -> {handle number: tensor hook}
+    cdef list packed                    # its Packed values, or None
     cdef object prehooks                # of the node: HookTable or None
     cdef object posthooks
     cdef dict retained                  # output number -> GradState to fill

@@ -71,14 +71,19 @@ cdef object saved_value(Node node, int bit, bint tensors, object g):
 
 
 cdef object saved_parts(Node node, int bit, tuple parts, bint tensors):
-    """Several outputs, or the elements of a variadic parameter, saved together."""
+    """Several outputs, or the elements of a variadic parameter, saved together; or one value that a hook packed."""
     cdef Saved part
     cdef Cell cell
     cdef int i
+    cdef bint is_output = bit == node.rule.op.n_params
+    if len(parts) == 1 and type(parts[0]) is Packed:
+        return unpacked_part(node, <Packed>parts[0], 0 if is_output else rank_of(node.rule.op, bit), is_output, tensors)
     values = []
     for i in range(len(parts)):
         part = <Saved>parts[i]
-        is_output = bit == node.rule.op.n_params
+        if type(part.raw) is Packed:
+            values.append(unpacked_part(node, <Packed>part.raw, i, is_output, tensors))
+            continue
         check_version(node, part.cell, part.version, part.raw, node if is_output else edge_of(node, i), i)
         if not tensors or agrad_is_scalar(<PyObject*>part.raw):
             values.append(part.raw)
@@ -167,6 +172,8 @@ cdef object call_formula(Node node, Formula formula, object g, bint tensors, obj
             value = saved_value(node, formula.which[i] if what == OF_SAVED else node.rule.op.n_params, tensors, g)
         elif what == OF_STATIC:
             value = (<tuple>node.args)[formula.which[i]] if node.args is not None else node.rule.op.defaults[formula.which[i]]
+            if type(value) is PackedKey:
+                value = unpacked_key(value)
             if node.backend.layered:
                 value = with_tensors(node.backend, value)
         elif what == OF_LIKE:
@@ -185,6 +192,8 @@ cdef Entry scatter_entry(Node node, Slot* slot, object g, bint tensors):
     cdef Entry entry = Entry.__new__(Entry)
     cdef bint first = slot.entries == NULL
     entry.key, entry.g = (<tuple>node.args)[1], g
+    if type(entry.key) is PackedKey:
+        entry.key = unpacked_key(entry.key)
     entry.like = like_in_world(like_of_edge(node, 0), tensors) if first else None
     return entry
 

@@ -183,7 +183,7 @@ cdef object get_item(Tensor t, object key):
         if t.node is not None:
             node.likes = like_of(t.backend, t.raw)
         if guards:
-            details_of(node).guards = guards
+            note_guards(node, guards)
         out.node = node
         out.flags |= TRACKED
     elif mode.inference:

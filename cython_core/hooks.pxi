@@ -84,8 +84,20 @@ cdef object unshown(object t, bint tensors):
 
 
 cdef int send_watched(Walk walk, Node node, Step* step, object g) except -1:
-    """Run a node between its hooks; without any (packed values only), just run it."""
-    cdef Details details = details_of(node)
+    """Run a node that has packed values or hooks."""
+    packed = node.details.packed
+    if packed is None:
+        return send_hooked(walk, node, step, g)
+    keep_unpacked(packed, True)
+    try:
+        return send_hooked(walk, node, step, g)
+    finally:
+        keep_unpacked(packed, False)
+
+
+cdef int send_hooked(Walk walk, Node node, Step* step, object g) except -1:
+    """Run a node between its hooks, if it has any."""
+    cdef Details details = node.details
     cdef tuple outputs, inputs
     cdef bint several = type(g) is tuple, tensors = walk.tensors
     if not details.prehooks and not details.posthooks:

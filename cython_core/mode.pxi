@@ -2,6 +2,21 @@
 
 cdef object UNCHANGED = object()
 
+cdef int live_saved_hooks = 0      # pairs of functions that some Mode may hold: while there are none, saving asks for no Mode
+
+cdef class SavedHooks:
+    """What saved values are packed and unpacked with: two functions, or a message that refuses them."""
+
+    def __cinit__(self, pack=None, unpack=None, *, refusal=None):
+        global live_saved_hooks
+        self.pack, self.unpack, self.refusal = pack, unpack, refusal
+        live_saved_hooks += 1
+
+    def __dealloc__(self):
+        global live_saved_hooks
+        live_saved_hooks -= 1
+
+
 cdef class Mode:
     """Scoped state of the engine; immutable, `replace` makes a changed copy."""
 

@@ -189,15 +189,21 @@ cdef inline int save(Node node, Tensor t, object raw) except -1:
     """Save a raw value in the first free field; t is None for scalars and plain arrays."""
     cdef Cell cell = None
     cdef uint32_t version = 0
+    if t is not None and t.flags & INFERENCE:
+        raise RuntimeError(
+            "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by "
+            "autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use `agrad.no_grad()` "
+            "instead of `agrad.inference_mode()`.")
+    if live_saved_hooks and save_packed(node, t, raw):
+        return 0
     if t is not None:
-        if t.flags & INFERENCE:
-            raise RuntimeError(
-                "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by "
-                "autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use `agrad.no_grad()` "
-                "instead of `agrad.inference_mode()`.")
         cell = cell_of(t)
         version = cell.version
         cell.saved_version = version + 1
+    return put_saved(node, raw, cell, version)
+
+
+cdef inline int put_saved(Node node, object raw, Cell cell, uint32_t version) except -1:
     if node.saved0 is None:
         node.saved0, node.cell0, node.version0 = raw, cell, version
     elif node.saved1 is None:
@@ -682,7 +688,7 @@ cdef Node new_record(Op op, Rule rule, tuple operands, tuple raws, object args, 
             save(node, None, tuple(parts))
     node.args = args
     if guards:
-        details_of(node).guards = guards
+        note_guards(node, guards)
     return node
 
 

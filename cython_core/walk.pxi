@@ -454,7 +454,7 @@ cdef int release(Node node) except -1:
         node.saved0 = node.saved1 = None
         node.cell0 = node.cell1 = None
         if node.details is not None:
-            node.details.saved = None
+            node.details.saved = node.details.packed = None
     return 0
 
 

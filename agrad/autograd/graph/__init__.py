@@ -2,10 +2,20 @@
 
 from agrad.autograd.grad_mode import ModeContext
 from agrad.autograd.graph.hooks import register_multi_grad_hook
+from agrad.autograd.graph.saved_hooks import disable_saved_tensors_hooks, save_on_cpu, save_on_disk, saved_tensors_hooks
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Node, Tensor
 
-__all__ = ["Node", "allow_mutation_on_saved_tensors", "increment_version", "register_multi_grad_hook"]
+__all__ = [
+    "Node",
+    "allow_mutation_on_saved_tensors",
+    "disable_saved_tensors_hooks",
+    "increment_version",
+    "register_multi_grad_hook",
+    "save_on_cpu",
+    "save_on_disk",
+    "saved_tensors_hooks",
+]
 
 
 class allow_mutation_on_saved_tensors(ModeContext):
