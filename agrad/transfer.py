@@ -25,8 +25,13 @@ def transfer(t: Tensor, backend: Any, device: Any = None) -> Tensor:
         If the backend has no such device.
     """
     device = None if device is None else backend.to_device(device)
-    raw = move_raw(t.detach().array, t.backend_, backend, device)
-    return engine.record_transfer(t, backend, raw, _rule(), (None, t.backend_, t.device))
+    home = (None, engine.base_backend(t), t.device)
+    if engine.base_backend(t) is t.backend_:
+        raw = move_raw(t.detach().array, t.backend_, backend, device)
+    else:       # inside a transform
+        moved = engine.map_inside(t, lambda inner: transfer(inner, backend, device))
+        backend, raw = moved.backend_, engine.raw_value(moved)
+    return engine.record_transfer(t, backend, raw, _rule(), home)
 
 
 def bring_back(g: Any, backend: Any, device: Any) -> Any:

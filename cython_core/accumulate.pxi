@@ -130,8 +130,8 @@ cdef object scatter_tensors(list entries):
         for entry in entries:
             total = call_with(number_ops["scatter_add"], (total, with_tensors(like.backend, entry.key), entry.g))
         return total
-    keys = tuple([raw_key(like.backend, (<Entry>entry).key, []) for entry in entries])      # in the Tensor world rules compute keys with Tensors
-    return call_with(op_scatter, ([(<Entry>entry).g for entry in entries], keys, like))
+    keys = tuple([raw_key(base_of(like.backend), (<Entry>e).key, []) for e in entries])      # in the Tensor world rules compute keys with Tensors
+    return call_with(op_scatter, ([(<Entry>e).g for e in entries], keys, like))
 
 
 # ---- leaves

@@ -9,7 +9,7 @@ cdef int note_view(Op op, Mode mode, Tensor base, Tensor out, object args, int o
     cdef View view
     cdef Tensor root
     out.flags |= base.flags & INFERENCE
-    if mode.inference or base.flags & INFERENCE or out is base:
+    if base.flags & INFERENCE or out is base:
         return 0
     if op.view == 2 and out.raw is not base.raw and not in_same_memory(base.backend, out.raw, base.raw):
         return 0
@@ -26,6 +26,7 @@ cdef int note_view(Op op, Mode mode, Tensor base, Tensor out, object args, int o
     view.recording = mode.grad and not view.detached
     view.base_node, view.base_tracked = root.node, (root.flags & TRACKED) != 0
     out.view_ = view
+    out.flags &= <uint8_t>~INFERENCE       # a view of a normal tensor is normal
     out.cell = cell_of(root)
     out.seen = out.cell.version
     view.aliases = shares_with_base(view, out.raw)

@@ -391,6 +391,14 @@ def tangent_of(Tensor t not None):
     return (<Layered>t.raw).tangent if type(t.raw) is Layered and (<Layered>t.raw).level is not None and (<Layered>t.raw).level.alive else None
 
 
+def map_inside(Tensor t not None, function):
+    """The tensor of the same level with `function(tensor)` of what is inside in its place; untracked at its level."""
+    cdef Layered old = <Layered?>t.raw
+    cdef Tensor value = function(value_of(old))
+    tangent = function(old.tangent) if old.tangent is not None else None
+    return wrap(layered_backend(base_of(value.backend), t.backend.adopts - 1), new_layered(old.level, value, tangent))
+
+
 def raw_value(Tensor t not None):
     """What a tensor keeps: the backend's array, a scalar that stands for one, or a value inside transforms."""
     synchronise(t)
@@ -616,7 +624,11 @@ cdef Tensor tangent_part(Rule rule, Formula formula, tuple values, Tensor t, Ten
         return t
     if formula.constant_sign == -1:
         return unary(op_negative, t)
-    return binary(op_multiply, t, evaluate(formula, rule, values, None, out, None))
+    quiet = out.backend.quiet() if formula.kind == CALL else None
+    if quiet is None:
+        return binary(op_multiply, t, evaluate(formula, rule, values, None, out, None))
+    with quiet:
+        return binary(op_multiply, t, evaluate(formula, rule, values, None, out, None))
 
 
 cdef Tensor like_result(Tensor t, Tensor out):

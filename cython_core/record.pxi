@@ -514,7 +514,7 @@ cdef object place_value(Op op, Backend backend, int kind, object value):
 cdef object shape_value(Op op, Backend backend, object value):
     """A shape: integers, and on lazy backends symbols."""
     if not isinstance(value, (tuple, list)):
-        return length_value(op, backend, value)
+        return (length_value(op, backend, value),)
     if isinstance(value, tuple) and type(value) is not tuple and backend.lazy:
         return value        # the backend's own shape, which knows more than the lengths
     return tuple([length if type(length) is int else length_value(op, backend, length) for length in value])
