@@ -113,7 +113,7 @@ cdef int refresh(Tensor t) except -1:
     synchronise(base)
     rebase = view.recording and (base.node is not view.base_node or (base.flags & TRACKED) > view.base_tracked)
     mode = current_mode()
-    set_mode(mode.replace(grad=rebase, inference=False))
+    set_mode(mode.replace(grad=rebase or t.backend.layered, inference=False))      # inside a transform, what is inside has a history too
     try:
         remade = replay(view)
     finally:
@@ -278,7 +278,8 @@ cdef int store(Tensor t, object value, Op op) except -1:
     base = t.view_.base
     if t.backend.mutable:
         base.array      # a scalar that stands for an array becomes one, so that views can be taken of it
-    set_mode((mode := current_mode()).replace(grad=False))
+    mode = current_mode()
+    set_mode(mode.replace(grad=mode.grad and t.backend.layered))
     try:
         written = call_with(op_write_view, (wrap(base.backend, base.raw), wrap(t.backend, fitted), view_steps(t)))
     finally:

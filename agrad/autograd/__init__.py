@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from agrad import layers
 from agrad.autograd import graph
 from agrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, zero_stays_zero
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 
 __all__ = [
-    "Variable", "backward", "enable_grad", "grad", "graph", "inference_mode", "no_grad", "set_grad_enabled",
-    "zero_stays_zero",
+    "Variable", "backward", "enable_grad", "functional", "grad", "gradcheck", "gradgradcheck", "graph",
+    "inference_mode", "no_grad", "set_grad_enabled", "zero_stays_zero",
 ]
 
-
-_LATER = {  # imported when first used: name -> the module in this package, and what it is in there, None for the module
-    "functional": ("functional", None),
+_LATER: dict[str, tuple[str, str]] = {  # imported when first used: name -> (module in this package, name in there)
+    "functional": ("functional", ""),
     "gradcheck": ("gradcheck", "gradcheck"),
     "gradgradcheck": ("gradcheck", "gradgradcheck"),
 }
@@ -30,9 +30,11 @@ _LATER = {  # imported when first used: name -> the module in this package, and 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _LATER[name]
-    found = import_module(f"{__name__}.{module}")
-    globals()[name] = found if attribute is None else getattr(found, attribute)
+    module = _LATER[name][0]
+    loaded = import_module(f"{__name__}.{module}")
+    for other, (home, attribute) in _LATER.items():
+        if home == module:
+            globals()[other] = getattr(loaded, attribute) if attribute else loaded
     return globals()[name]
 
 
@@ -169,8 +171,9 @@ def grad(
     leaves = _as_inputs(inputs, "grad")
     retain = create_graph if retain_graph is None else retain_graph
     if is_grads_batched:
-        return _batched_grad(roots, leaves, grad_outputs, retain, create_graph, allow_unused, materialize_grads)
-    found = engine.run_backward(roots, _cotangents(roots, grad_outputs), retain, create_graph, leaves, False)
+        found = _batched_grad(roots, leaves, grad_outputs, retain, create_graph)
+    else:
+        found = engine.run_backward(roots, _cotangents(roots, grad_outputs), retain, create_graph, leaves, False)
     for i, (t, g) in enumerate(zip(leaves, found, strict=True)):
         if g is None and materialize_grads:
             found[i] = engine.zeros_like(t)
@@ -188,21 +191,23 @@ def _batched_grad(
     grad_outputs: Any,
     retain: bool,
     create_graph: bool,
-    allow_unused: bool | None,
-    materialize_grads: bool,
-) -> tuple[Any, ...]:
-    """One walk per row of the cotangents, stacked."""
+) -> list[Tensor | None]:
+    """One walk for all rows of the cotangents: inside a batch level of its own."""
     batches = _as_tensors(grad_outputs, "grad_outputs")
     n = batches[0].shape[0]
-    rows = [
-        grad(
-            roots, leaves, tuple(b[i] for b in batches), retain or i + 1 < n, create_graph, True, allow_unused, False,
-            materialize_grads,
-        )
-        for i in range(n)
-    ]
-    stack = engine.find_op("stack").function
-    return tuple(None if column[0] is None else stack(list(column)) for column in zip(*rows, strict=True))
+    with layers.entered("batch", size=n) as level:
+        rows = _cotangents(roots, [engine.wrap_level(level, b) for b in batches])
+        found = engine.run_backward(roots, rows, retain, create_graph, leaves, False)
+        return [None if g is None else _rows(level, n, g) for g in found]
+
+
+def _rows(level: Any, n: int, g: Tensor) -> Tensor:
+    """What a level computed, with the batch as first axis."""
+    inside = engine.unwrap_level(level, g)
+    if inside is not None:
+        return inside[0]
+    g = engine.constant_of_level(level, g)
+    return engine.find_op("broadcast_to").function(g, (n, *g.shape))    # type: ignore[no-any-return]
 
 
 def _as_tensors(value: Any, what: str) -> tuple[Tensor, ...]:
@@ -253,7 +258,7 @@ def _cotangent(i: int, root: Tensor, g: Any) -> Tensor:
         if root.dtype.kind == "complex":
             raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {root.dtype}")
         return engine.ones_like(root)
-    if g.backend_ is not root.backend_:
+    if g.backend_.name != root.backend_.name:   # inside a transform either may be the deeper one
         raise RuntimeError(
             f"grad_output[{i}] is on the backend {g.backend_.name}, output[{i}] on {root.backend_.name}; "
             "move one with to(backend=...)"
