@@ -26,6 +26,7 @@ _engine.bind_operators(_ops)
 
 from agrad import autograd, backends, configuration, namespaces, rules  # noqa: E402
 from agrad.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402
+from agrad.autograd.anomaly_mode import is_anomaly_enabled  # noqa: E402
 from agrad.comparison import allclose, is_tensor, isclose  # noqa: E402
 from agrad.creation import CREATION as _CREATION  # noqa: E402
 from agrad.creation import as_tensor, creation_function, from_numpy, tensor  # noqa: E402
@@ -94,6 +95,7 @@ __all__ = [
     "get_printoptions",
     "get_rng_state",
     "inference_mode",
+    "is_anomaly_enabled",
     "is_complex",
     "is_floating_point",
     "is_grad_enabled",

@@ -17,6 +17,7 @@ from agrad.autograd import enable_grad as enable_grad
 from agrad.autograd import inference_mode as inference_mode
 from agrad.autograd import no_grad as no_grad
 from agrad.autograd import set_grad_enabled as set_grad_enabled
+from agrad.autograd.anomaly_mode import is_anomaly_enabled as is_anomaly_enabled
 from agrad.comparison import allclose as allclose
 from agrad.comparison import is_tensor as is_tensor
 from agrad.comparison import isclose as isclose
@@ -95,20 +96,21 @@ __all__ = [  # noqa: RUF022
     "float64", "floor", "floor_divide", "from_dlpack", "from_numpy", "full", "full_like", "ge", "ger",
     "get_default_backend", "get_default_device", "get_default_dtype", "get_printoptions", "greater", "greater_equal",
     "gt", "hypot", "iinfo", "imag", "inf", "inference_mode", "int16", "int32", "int64", "int8", "interp", "inverse",
-    "is_complex", "is_floating_point", "is_grad_enabled", "is_inference_mode_enabled", "is_tensor", "isclose",
-    "isdtype", "isfinite", "isin", "isinf", "isnan", "le", "less", "less_equal", "linalg", "linspace", "log", "log10",
-    "log1p", "log2", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp",
-    "lt", "manual_seed", "matmul", "matrix_power", "matrix_transpose", "max", "maximum", "mean", "meshgrid", "min",
-    "minimum", "mm", "moveaxis", "movedim", "mul", "multiply", "mv", "namespaces", "nan", "ne", "neg", "negative",
-    "newaxis", "nextafter", "no_grad", "nonzero", "not_equal", "ones", "ones_like", "outer", "pad", "permute",
-    "permute_dims", "pi", "pinverse", "positive", "pow", "printoptions", "prod", "rand", "rand_like", "randn",
-    "randn_like", "ravel", "real", "reciprocal", "relu", "remainder", "repeat", "reshape", "result_type", "roll",
-    "round", "rules", "scatter_add", "searchsorted", "set_default_backend", "set_default_device", "set_default_dtype",
-    "set_grad_enabled", "set_printoptions", "sign", "signbit", "sin", "sinh", "slogdet", "softmax", "sort", "sqrt",
-    "square", "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "take", "take_along_axis",
-    "take_along_dim", "tan", "tanh", "tensor", "tensordot", "tile", "trace", "transpose", "tril", "triu", "true_divide",
-    "trunc", "uint16", "uint32", "uint64", "uint8", "unbind", "unique_all", "unique_counts", "unique_inverse",
-    "unique_values", "unsqueeze", "unstack", "use_backend", "var", "vecdot", "where", "zeros", "zeros_like",
+    "is_anomaly_enabled", "is_complex", "is_floating_point", "is_grad_enabled", "is_inference_mode_enabled",
+    "is_tensor", "isclose", "isdtype", "isfinite", "isin", "isinf", "isnan", "le", "less", "less_equal", "linalg",
+    "linspace", "log", "log10", "log1p", "log2", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "logsumexp", "lt", "manual_seed", "matmul", "matrix_power", "matrix_transpose", "max", "maximum",
+    "mean", "meshgrid", "min", "minimum", "mm", "moveaxis", "movedim", "mul", "multiply", "mv", "namespaces", "nan",
+    "ne", "neg", "negative", "newaxis", "nextafter", "no_grad", "nonzero", "not_equal", "ones", "ones_like", "outer",
+    "pad", "permute", "permute_dims", "pi", "pinverse", "positive", "pow", "printoptions", "prod", "rand", "rand_like",
+    "randn", "randn_like", "ravel", "real", "reciprocal", "relu", "remainder", "repeat", "reshape", "result_type",
+    "roll", "round", "rules", "scatter_add", "searchsorted", "set_default_backend", "set_default_device",
+    "set_default_dtype", "set_grad_enabled", "set_printoptions", "sign", "signbit", "sin", "sinh", "slogdet", "softmax",
+    "sort", "sqrt", "square", "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "take",
+    "take_along_axis", "take_along_dim", "tan", "tanh", "tensor", "tensordot", "tile", "trace", "transpose", "tril",
+    "triu", "true_divide", "trunc", "uint16", "uint32", "uint64", "uint8", "unbind", "unique_all", "unique_counts",
+    "unique_inverse", "unique_values", "unsqueeze", "unstack", "use_backend", "var", "vecdot", "where", "zeros",
+    "zeros_like",
 ]
 
 # ---- elementwise

@@ -28,7 +28,9 @@ cdef class SavedHooks:
 cdef class Mode:
     cdef readonly bint grad             # operations on tracked tensors are recorded
     cdef readonly bint inference        # inside inference_mode
-    cdef readonly bint anomaly          # seam: anomaly mode
+    cdef readonly bint deriving         # inside a user's forward: results that depend on tracked tensors are marked
+    cdef readonly bint special          # one of the last two
+    cdef readonly object anomaly        # Anomaly in anomaly mode, else None
     cdef readonly object backend        # name of the scoped default backend, or None
     cdef readonly object device         # scoped default device, or None
     cdef readonly object on_saved_write     # "raise", "copy" or None (then the configuration decides)
@@ -176,6 +178,7 @@ cdef class Details:
     cdef dict metadata                  # user's dictionary
     cdef object needs                   # for joint formulas: one bool per array parameter
     cdef object variable                # AccumulateGrad: weak reference to the leaf
+    cdef object context                 # of a user's function: Context
 
 
 @cython.final
@@ -199,7 +202,7 @@ cdef class Node:
     cdef uint32_t number0               # output number of edge0
     cdef uint32_t number1
     cdef int n_edges                    # edges, two of them direct
-    cdef uint8_t flags                  # FREED, NODE_RICH, HOOKED, ALL_TRACKED, WATCHED
+    cdef uint8_t flags                  # FREED, NODE_RICH, HOOKED, ALL_TRACKED, WATCHED, CUSTOM
 
 
 @cython.final
@@ -224,6 +227,7 @@ cdef class View:
     cdef bint aliases                   # the tensor's raw array shares memory with the base's
     cdef bint recording                 # made while recording was on
     cdef bint detached                  # of a detached tensor: shares the storage, not the history
+    cdef object function                # returned by a user's function: (its name, whether it returned several)
     cdef Node base_node                 # history of the base when the view was last made,
     cdef bint base_tracked              # and whether it was tracked
 

@@ -38,5 +38,7 @@ include "layers.pxi"        # values inside transforms
 include "inplace.pxi"       # writes, versions, views
 include "accumulate.pxi"    # gradient slots and leaves
 include "formula.pxi"       # calling a formula in either world
+include "custom.pxi"        # functions that users write: their ctx, forward and backward
+include "anomaly.pxi"       # anomaly mode
 include "walk.pxi"          # plan and walk
 include "hooks.pxi"         # hooks of nodes and leaves

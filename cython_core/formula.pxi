@@ -16,10 +16,12 @@ cdef int check_version(Node node, Cell cell, uint32_t version, object raw, objec
     kind = str(node.backend.neutral_dtype(raw)).rpartition(".")[2]
     made_by = f", which is output {number} of {VERSION_SUFFIX.sub('', (<Node>source).name())}," if type(source) is Node else ""
     writer = f" It was saved by {node.rule.op.name} and written over by {cell.writer.name}." if cell.writer is not None else ""
+    hint = ("the backtrace further above shows the operation that failed to compute its gradient. The variable in question was changed in there or "
+            "anywhere later. Good luck!" if current_mode().anomaly is not None else
+            "write to a clone(), or let writes copy with agrad.autograd.graph.allow_mutation_on_saved_tensors().")
     raise RuntimeError(
         f"one of the variables needed for gradient computation has been modified by an inplace operation: [agrad.{TENSOR_TYPES.get(kind, kind)} "
-        f"{shape}]{made_by} is at version {cell.version}; expected version {version} instead.{writer} Hint: write to a clone(), or let writes copy "
-        "with agrad.autograd.graph.allow_mutation_on_saved_tensors().")
+        f"{shape}]{made_by} is at version {cell.version}; expected version {version} instead.{writer} Hint: {hint}")
 
 
 cdef object VERSION_SUFFIX = re.compile(r"Backward\d*$")

@@ -186,8 +186,8 @@ cdef object get_item(Tensor t, object key):
             note_guards(node, guards)
         out.node = node
         out.flags |= TRACKED
-    elif mode.inference:
-        out.flags |= INFERENCE
+    elif mode.special:
+        mark_result(op_getitem, mode, out, may_derive(t))
     if is_basic(key):
         note_view(op_getitem, mode, t, out, node.args if node is not None else (None, key), -1)
     return out

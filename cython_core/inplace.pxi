@@ -111,7 +111,10 @@ cdef int refresh(Tensor t) except -1:
         return 0
     base = view.base
     synchronise(base)
-    rebase = view.recording and (base.node is not view.base_node or (base.flags & TRACKED) > view.base_tracked)
+    changed = base.node is not view.base_node or (base.flags & TRACKED) > view.base_tracked
+    if changed and t.flags & TRACKED:
+        refuse_custom_view(t, "its base or another view of its base has been")
+    rebase = view.recording and changed
     mode = current_mode()
     set_mode(mode.replace(grad=rebase or t.backend.layered, inference=False))      # inside a transform, what is inside has a history too
     try:
@@ -124,6 +127,24 @@ cdef int refresh(Tensor t) except -1:
     if rebase:
         adopt_history(t, remade)
     return 0
+
+
+cdef int refuse_custom_view(Tensor t, str what) except -1:
+    """Raise if a tensor is a view that a user's function returned, or is taken from one: its base and its history would not agree."""
+    cdef View view = t.view_
+    while view is not None and view.function is None:
+        view = view.parent
+    if view is None:
+        return 0
+    name, several = view.function
+    if several:
+        raise RuntimeError(
+            f"Output {t.number} of {name} is a view and {what} modified inplace. This view is the output of a function that returns multiple views. "
+            "Such functions do not allow the output views to be modified inplace. You should replace the inplace operation by an out-of-place one.")
+    raise RuntimeError(
+        f"Output {t.number} of {name} is a view and {what} modified inplace. This view was created inside a custom Function (or because an input was "
+        "returned as-is) and the autograd logic to handle view+inplace would override the custom backward associated with the custom Function, "
+        "leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom Function.")
 
 
 cdef Tensor replay(View view):
@@ -179,6 +200,8 @@ cdef int check_writable(Tensor t, Mode mode, bint tracks, bint item=False) excep
         raise RuntimeError(
             "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal tensor before doing "
             "inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details.")
+    if view is not None and mode.grad and t.flags & TRACKED:
+        refuse_custom_view(t, "is being")
     if mode.grad and t.flags & TRACKED and t.node is None:
         if view is None and not item:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
@@ -329,7 +352,7 @@ cdef object inplace(Op op, Tensor t, PyObject** argv):
     check_writable(t, mode, tracks)
     if must_move(t, mode):
         move(t)
-    if not tracks and op.code and in_place_fast(op, t, argv):
+    if not tracks and op.code and not mode.deriving and in_place_fast(op, t, argv):
         return t
     old = stand_in(t, op, tracks)
     argv[0] = <PyObject*>old
@@ -340,6 +363,8 @@ cdef object inplace(Op op, Tensor t, PyObject** argv):
     store(t, out.raw, op)
     if tracks:
         rebase_history(t, out)
+    elif mode.deriving:
+        mark_written(t, out)
     return t
 
 
@@ -465,6 +490,8 @@ cdef int set_item(Tensor t, object key, object value) except -1:
         out = wrap(t.backend, t.raw)
         record_operands(op_setitem, rule_of(op_setitem, mode), (old, value), (old.raw, None, raw_value), (None, key, None), out, guards)
         rebase_history(t, out)
+    elif mode.deriving:
+        mark_written(t, value)
     return 0
 
 

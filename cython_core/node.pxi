@@ -6,13 +6,21 @@ cdef enum:      # Node.flags
     HOOKED = 4          # has tensor hooks or retained gradients
     ALL_TRACKED = 16    # the garbage collector has it and all nodes under it
     WATCHED = 32        # has hooks of its own, or packed saved values: see hooks.pxi
+    CUSTOM = 64         # of a user's function: see custom.pxi
 
 cdef uint64_t sequence_counter = 0
+cdef int anomalies_on = 0       # blocks and calls that switched anomaly mode on
 
 cdef str SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). Saved intermediate "
     "values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph "
     "a second time or if you need to access saved tensors after calling backward.")
+
+
+cdef str INFERENCE_SAVED = (
+    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by "
+    "autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use `agrad.no_grad()` "
+    "instead of `agrad.inference_mode()`.")
 
 
 cdef inline Node new_node(Rule rule, Backend backend):
@@ -23,6 +31,8 @@ cdef inline Node new_node(Rule rule, Backend backend):
     node.rule = rule
     node.backend = backend
     node.sequence = sequence_counter
+    if anomalies_on:
+        note_origin(node)
     return node
 
 
@@ -200,6 +210,15 @@ cdef class Node:
 
     def __init__(self):
         raise TypeError("nodes are made by the engine when an operation is recorded")
+
+    def __getattribute__(self, name):
+        return custom_attribute(self, name) if self.flags & CUSTOM else PyObject_GenericGetAttr(self, name)
+
+    def __setattr__(self, name, value):
+        set_custom_attribute(self, name, value)
+
+    def __delattr__(self, name):
+        delete_custom_attribute(self, name)
 
     def name(self):
         """The node's name, PyTorch's where it has one."""

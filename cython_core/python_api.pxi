@@ -13,6 +13,7 @@ cdef extern from "Python.h":
     object PyCFunction_NewEx(PyMethodDef*, object, object)
     object PyInstanceMethod_New(object)
     int PyObject_GenericSetAttr(object, object, object) except -1
+    object PyObject_GenericGetAttr(object, object)
     object PyObject_Vectorcall(object function, PyObject* const* args, size_t n, PyObject* names)
     int PyContextVar_Get(object var, PyObject* default, PyObject** value) except -1
     void PyObject_GC_Track(PyObject*)

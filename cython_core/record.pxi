@@ -135,8 +135,8 @@ cdef object binary(Op op, object a, object b):
     cdef Tensor out = wrap(backend, call_binary(op, backend, ra, rb))
     if mode.grad and ((ta is not None and ta.flags & TRACKED) or (tb is not None and tb.flags & TRACKED)):
         record_binary(op, mode, ta, tb, ra, rb, out)
-    elif mode.inference:
-        out.flags |= INFERENCE
+    elif mode.special:
+        mark_result(op, mode, out, may_derive(ta) or may_derive(tb))
     return out
 
 
@@ -190,10 +190,7 @@ cdef inline int save(Node node, Tensor t, object raw) except -1:
     cdef Cell cell = None
     cdef uint32_t version = 0
     if t is not None and t.flags & INFERENCE:
-        raise RuntimeError(
-            "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by "
-            "autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use `agrad.no_grad()` "
-            "instead of `agrad.inference_mode()`.")
+        raise RuntimeError(INFERENCE_SAVED)
     if live_saved_hooks and save_packed(node, t, raw):
         return 0
     if t is not None:
@@ -320,8 +317,8 @@ cdef object unary(Op op, Tensor t):
                 save(node, out, out.raw)
             if t.node is not None and (f.likes or not same_meta(t.backend, t.raw, result)):
                 node.likes = like_of(t.backend, t.raw)
-    elif mode.inference:
-        out.flags |= INFERENCE
+    elif mode.special:
+        mark_result(op, mode, out, may_derive(t))
     if op.view:
         note_view(op, mode, t, out, None, -1)
     return out
@@ -548,8 +545,8 @@ cdef object wrap_result(Op op, Mode mode, Backend backend, object raw, tuple ope
         out = wrap(backend, raw)
         if rule is not None and (op.operators or backend.is_differentiable(raw)):
             record_operands(op, rule, operands, raws, args, out, guards)
-        elif mode.inference:
-            out.flags |= INFERENCE
+        elif mode.special:
+            mark_result(op, mode, out, any([may_derive(operand) for operand in operands]))
         if op.view and isinstance(operands[0], Tensor):
             note_view(op, mode, <Tensor>operands[0], out, args, -1)
         return out
@@ -558,8 +555,8 @@ cdef object wrap_result(Op op, Mode mode, Backend backend, object raw, tuple ope
         if rule is not None:
             record_outputs(op, rule, operands, raws, args, outputs, guards)
         for i in range(len(outputs)):
-            if mode.inference:
-                (<Tensor>outputs[i]).flags |= INFERENCE
+            if mode.special:
+                mark_result(op, mode, <Tensor>outputs[i], any([may_derive(operand) for operand in operands]))
             if op.view and op.spread == 0:
                 note_spread_view(mode, operands[i], <Tensor>outputs[i])
             elif op.view and isinstance(operands[0], Tensor):
@@ -699,4 +696,6 @@ def record_transfer(Tensor t not None, Backend backend not None, raw, Rule rule 
         out.node = node_over(rule, backend, t)
         out.node.args = args
         out.flags |= TRACKED
+    elif current_mode().deriving and may_derive(t):
+        out.flags |= DERIVED
     return out

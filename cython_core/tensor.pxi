@@ -4,6 +4,7 @@ cdef enum:      # Tensor.flags
     TRACKED = 1         # requires_grad
     RICH = 2            # may be part of a reference cycle: nodes that hold it stay with the garbage collector
     INFERENCE = 4       # made in inference mode
+    DERIVED = 64        # computed in a user's forward from tracked tensors, unrecorded
     PINNED = 8          # holds what was saved: shares a cell to be checked, but is never brought up to date
 
 cdef dict special_methods = {}      # installed by upper layers: __repr__, __format__, ...

@@ -256,13 +256,35 @@ cdef class Walk:
         """Latest node first; a leaf is complete right after the last node that feeds it."""
         cdef int i
         self.close_leaves(self.closing_first)
+        mode = current_mode()
         for i in range(self.n_steps):
             if self.steps[i].needed or self.steps[i].captured:
-                self.run_step(&self.steps[i])
+                if mode.anomaly is None:
+                    self.run_step(&self.steps[i])
+                else:
+                    self.watch_step(&self.steps[i], mode)
             if self.steps[i].closing >= 0:
                 self.close_leaves(self.steps[i].closing)
             if i & 1023 == 1023:
                 PyErr_CheckSignals()
+        return 0
+
+    cdef int watch_step(self, Step* step, Mode mode) except -1:
+        """A step in anomaly mode."""
+        cdef int k, slot
+        cdef Node node = <Node>step.node
+        set_mode(mode.replace(anomaly=Anomaly((<Anomaly>mode.anomaly).check_nan, node)))
+        try:
+            self.run_step(step)
+            for k in range(node.n_edges if (<Anomaly>mode.anomaly).check_nan else 0):
+                slot = self.edges[step.first_edge + k]
+                if slot >= 0:
+                    check_nan(node, k, &self.slots[slot])
+        except Exception:
+            report_failure(node)
+            raise
+        finally:
+            set_mode(mode)
         return 0
 
     cdef int run_step(self, Step* step) except -1:
@@ -275,7 +297,7 @@ cdef class Walk:
             g = take(&self.slots[step.first_slot], node.backend, &owned)
             if g is not None and (node.flags & HOOKED or step.captured):
                 g, owned = self.show(node, 0, step.first_slot, g), False
-        if g is None or not step.needed:
+        if not step.needed or (g is None and not node.flags & CUSTOM):
             return 0
         if self.create_graph:
             track_node(node)        # the gradient's graph leads back to this node: a cycle, once .grad holds it
@@ -358,6 +380,8 @@ cdef class Walk:
         """One formula for all operands."""
         cdef int k, slot
         cdef bint tensors = self.tensors
+        if node.flags & CUSTOM:
+            return self.send_custom(node, step, g)
         needs = tuple([self.edges[step.first_edge + k] >= 0 for k in range(node.n_edges)])
         results = call_formula(node, node.rule.joint, g, tensors, needs)
         if type(results) not in (tuple, list):
@@ -369,6 +393,18 @@ cdef class Walk:
             if slot >= 0:
                 r = keep_all_zeros(node.backend, g, results[k], tensors) if self.keeps_zeros else results[k]
                 self.deliver(node, k, slot, r, g if type(g) is not tuple else None, tensors, False)
+        return 0
+
+    cdef int send_custom(self, Node node, Step* step, object gs) except -1:
+        """A user's backward: it sees Tensors in either world."""
+        cdef int k, slot
+        cdef Tensor r
+        results = custom_gradients(node, gs, self.create_graph)
+        for k in range(node.n_edges):
+            slot = self.edges[step.first_edge + k]
+            r = <Tensor>results[k]
+            if slot >= 0 and r is not None:
+                add_to_slot(&self.slots[slot], r.backend, r if self.create_graph else r.raw, False)
         return 0
 
     cdef int deliver(self, Node node, int k, int slot, object r, object g, bint tensors, bint new) except -1:

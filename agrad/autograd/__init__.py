@@ -11,13 +11,15 @@ from typing import Any
 
 from agrad import layers
 from agrad.autograd import graph
+from agrad.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
+from agrad.autograd.function import Function
 from agrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, zero_stays_zero
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 
 __all__ = [
-    "Variable", "backward", "enable_grad", "functional", "grad", "gradcheck", "gradgradcheck", "graph",
-    "inference_mode", "no_grad", "set_grad_enabled", "zero_stays_zero",
+    "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "functional", "grad", "gradcheck",
+    "gradgradcheck", "graph", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled", "zero_stays_zero",
 ]
 
 _LATER: dict[str, tuple[str, str]] = {  # imported when first used: name -> (module in this package, name in there)

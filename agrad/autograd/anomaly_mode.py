@@ -1,0 +1,137 @@
+"""Anomaly mode: which operation of the program a failing or NaN gradient belongs to.
+
+The engine asks for the user's stack whenever it makes a node, and says which node failed. Must know no backend and no rule.
+"""
+
+import sys
+import traceback
+import warnings
+from types import FrameType
+from typing import Self
+
+from agrad.cython_core import engine
+from agrad.cython_core.engine import Node
+
+__all__ = ["detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_detect_anomaly"]
+
+
+class detect_anomaly:
+    """Find the operation whose gradient fails or is NaN: a context for the forward pass and the walk.
+
+    Nodes made inside keep the traceback of the line that made them, in `metadata["traceback_"]`. If a node's rule fails
+    during a walk inside, a warning shows it.
+
+    Parameters
+    ----------
+    check_nan : bool
+        Raise where a node returns NaN.
+
+    Examples
+    --------
+    >>> import agrad, warnings
+    >>> warnings.simplefilter("ignore")
+    >>> x = agrad.tensor(-1.0, requires_grad=True)
+    >>> with agrad.autograd.detect_anomaly():
+    ...     agrad.sqrt(x).backward()
+    Traceback (most recent call last):
+    RuntimeError: Function 'SqrtBackward0' returned nan values in its 0th output.
+    """
+
+    def __init__(self, check_nan: bool = True) -> None:
+        self._check_nan = check_nan
+        self._before: list[engine.Anomaly | None] = []
+        warnings.warn(
+            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for "
+            "debugging.",
+            stacklevel=2,
+        )
+
+    def __enter__(self) -> None:
+        self._before.append(engine.get_mode().anomaly)
+        engine.set_anomaly(engine.Anomaly(self._check_nan), 1)
+
+    def __exit__(self, *_: object) -> None:
+        engine.set_anomaly(self._before.pop(), -1)
+
+
+class set_detect_anomaly:
+    """Switch anomaly mode on or off, from the call on; as a context manager, until its end.
+
+    Parameters
+    ----------
+    mode : bool
+        On or off.
+    check_nan : bool
+        Raise where a node returns NaN.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> with agrad.autograd.set_detect_anomaly(True):
+    ...     agrad.is_anomaly_enabled()
+    True
+    """
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        self._before, self._mode = engine.get_mode().anomaly, bool(mode)
+        engine.set_anomaly(engine.Anomaly(check_nan) if mode else None, int(self._mode))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        engine.set_anomaly(self._before, -int(self._mode))
+
+
+def is_anomaly_enabled() -> bool:
+    """Whether anomaly mode is on.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> agrad.is_anomaly_enabled()
+    False
+    """
+    return engine.get_mode().anomaly is not None
+
+
+def is_anomaly_check_nan_enabled() -> bool:
+    """Whether NaN would be looked for in anomaly mode; so it is unless it was switched off."""
+    anomaly = engine.get_mode().anomaly
+    return anomaly is None or anomaly.check_nan
+
+
+def _user_stack() -> list[str]:
+    """The stack down to the user's own line, as lines of a traceback."""
+    return traceback.format_stack(_user_frame()[0])
+
+
+def _user_frame() -> tuple[FrameType, int]:
+    """The innermost frame that is not agrad's own, and how many frames above the caller it is."""
+    frame, above = sys._getframe(1), 0
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "agrad":
+        frame, above = frame.f_back, above + 1
+    return frame, above
+
+
+def _report(node: Node) -> None:
+    """Warn where a node was made, and, in double backward, where the nodes were made whose rules made it."""
+    level = _user_frame()[1] + 1
+    stack = node.metadata.get("traceback_")
+    if stack is None:
+        warnings.warn(
+            f"Error detected in {node.name()}. No forward pass information available. Enable detect anomaly during "
+            "forward pass for more information.",
+            stacklevel=level,
+        )
+        return
+    text = "Traceback of forward call that caused the error:\n"
+    warnings.warn(f"Error detected in {node.name()}. {text}{''.join(stack)}", stacklevel=level)
+    text = "Traceback of forward call that induced the previous calculation:\n"
+    while (parent := node.metadata.get("parent_")) is not None:
+        node = parent
+        lines = "".join(node.metadata.get("traceback_", ()))
+        warnings.warn(f"\n\nPrevious calculation was induced by {node.name()}. {text}{lines}", stacklevel=level)
+
+
+engine.install_anomaly(_user_stack, _report)
