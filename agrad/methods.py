@@ -372,7 +372,7 @@ def tensor_repr(self: Tensor) -> str:
         default_dtypes=(usual, complex_usual, "int64", "bool"),
         device=None if device == usual_device(self.backend_) else device,
         requires_grad=self.requires_grad,
-        grad_fn=self.grad_fn.name().rpartition("::")[2] if self.grad_fn is not None else None,
+        grad_fn=engine.Node.name(self.grad_fn).rpartition("::")[2] if self.grad_fn is not None else None,
     )
     tangent = engine.tangent_of(self)
     return text if tangent is None else f"{text[:-1]}, tangent={tangent!r})"
@@ -382,7 +382,7 @@ def summary_repr(self: Tensor, summary: str) -> str:
     """The text of a tensor whose values are not known, and are not to be computed for it."""
     facts = [summary, f"shape={self.shape}", f"dtype={self.dtype}"]
     if self.grad_fn is not None:
-        facts.append(f"grad_fn=<{self.grad_fn.name().rpartition('::')[2]}>")
+        facts.append(f"grad_fn=<{engine.Node.name(self.grad_fn).rpartition('::')[2]}>")
     elif self.requires_grad:
         facts.append("requires_grad=True")
     return f"tensor({', '.join(facts)})"

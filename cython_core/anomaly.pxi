@@ -40,18 +40,33 @@ cdef int note_origin(Node node) except -1:
     return 0
 
 
+cdef inline Backend backend_of_edge(Node node, int k):
+    edge = edge_of(node, k)
+    return (<Tensor>edge).backend if isinstance(edge, Tensor) else (<Node>edge).backend
+
+
 cdef int check_nan(Node node, int k, Slot* slot) except -1:
     """Raise if what a node sent to its operand k is not a number."""
-    cdef Backend backend
-    edge = edge_of(node, k)
-    backend = (<Tensor>edge).backend if isinstance(edge, Tensor) else (<Node>edge).backend
+    cdef Backend backend = backend_of_edge(node, k)
     sent = [] if slot.g == NULL else [<object>slot.g]
     if slot.entries != NULL:
         sent.extend([(<Entry>waiting).g for waiting in <list>slot.entries])
     for g in sent:
         if has_nan((<Tensor>g).backend if isinstance(g, Tensor) else backend, (<Tensor>g).raw if isinstance(g, Tensor) else g):
-            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {k}th output.")
+            raise RuntimeError(f"Function '{name_of(node)}' returned nan values in its {k}th output.")
     return 0
+
+
+cdef int pour(Slot* source, Slot* target, Backend backend) except -1:
+    """Move what is in one slot to another."""
+    cdef list entries
+    if source.g != NULL:
+        add_to_slot(target, backend, <object>source.g, False)
+    if source.entries != NULL:
+        entries = <list>source.entries
+        for waiting in entries:
+            add_entry(target, <Entry>waiting)
+    return drop(source)
 
 
 cdef bint has_nan(Backend backend, object raw) except -1:

@@ -60,7 +60,7 @@ cdef object custom_attribute(Node node, str name):
         pass
     found = getattr(context_type, name, NOT_THERE)
     if found is NOT_THERE:
-        raise AttributeError(f"{node.name()!r} object has no attribute {name!r}")
+        raise AttributeError(f"{name_of(node)!r} object has no attribute {name!r}")
     return found.__get__(node, context_type) if hasattr(found, "__get__") else found
 
 
@@ -76,7 +76,7 @@ cdef int set_custom_attribute(Node node, str name, object value) except -1:
 
 cdef int delete_custom_attribute(Node node, str name) except -1:
     if not node.flags & CUSTOM or name not in context_of(node).attributes:
-        raise AttributeError(f"{node.name()!r} object has no attribute {name!r} that can be deleted")
+        raise AttributeError(f"{name_of(node)!r} object has no attribute {name!r} that can be deleted")
     del context_of(node).attributes[name]
     return 0
 
@@ -154,16 +154,18 @@ cdef int mark_result(Op op, Mode mode, Tensor out, bint from_tracked) except -1:
     """What an unrecorded operation notes on its result in inference mode and inside a user's forward."""
     if mode.inference:
         out.flags |= INFERENCE
-    if mode.deriving and from_tracked and out.backend.is_differentiable(out.raw) and has_derivative(op):
+    if mode.deriving and from_tracked and out.backend.is_differentiable(out.raw) and has_derivative(op, out):
         out.flags |= DERIVED
     return 0
 
 
-cdef bint has_derivative(Op op) except -1:
+cdef bint has_derivative(Op op, Tensor out) except -1:
     """Whether results of an op vary with its operands in a way that a derivative could see."""
     if not op.resolved:
         resolve(op)
     rule = <Rule>op.rule_
+    if op is number_ops["sign"]:        # flat, but for complex numbers
+        return out.backend.is_complex(out.raw)
     return rule is None or (rule.differentiable and rule.family != "flat")
 
 
@@ -477,7 +479,7 @@ cdef object backward_of(object function):
 cdef list fitted_gradients(Node node, Context context, object results):
     """Check what a user's backward returned."""
     cdef int i, n = len(context.places)
-    cdef str name = node.name()
+    cdef str name = name_of(node)
     if not isinstance(results, tuple):
         results = (results,)
     if len(results) > n and all([r is None for r in results[n:]]):

@@ -14,7 +14,7 @@ cdef int check_version(Node node, Cell cell, uint32_t version, object raw, objec
         return 0
     shape = list(node.backend.shape_of(raw))
     kind = str(node.backend.neutral_dtype(raw)).rpartition(".")[2]
-    made_by = f", which is output {number} of {VERSION_SUFFIX.sub('', (<Node>source).name())}," if type(source) is Node else ""
+    made_by = f", which is output {number} of {VERSION_SUFFIX.sub('', name_of(<Node>source))}," if type(source) is Node else ""
     writer = f" It was saved by {node.rule.op.name} and written over by {cell.writer.name}." if cell.writer is not None else ""
     hint = ("the backtrace further above shows the operation that failed to compute its gradient. The variable in question was changed in there or "
             "anywhere later. Good luck!" if current_mode().anomaly is not None else

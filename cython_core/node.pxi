@@ -222,10 +222,7 @@ cdef class Node:
 
     def name(self):
         """The node's name, PyTorch's where it has one."""
-        name = self.rule.node_name
-        if callable(name):
-            name = name(self._arguments(), self._scalars())
-        return name
+        return name_of(self)
 
     def _arguments(self):
         """The arguments by position; of arrays, their shape and dtype where the node knows them, else None."""
@@ -299,7 +296,7 @@ cdef class Node:
     def variable(self):
         """The leaf of an AccumulateGrad node."""
         if self.details is None or self.details.variable is None:
-            raise AttributeError(f"{self.name()} has no attribute 'variable'")
+            raise AttributeError(f"{name_of(self)} has no attribute 'variable'")
         return self.details.variable()
 
     def _sequence_nr(self):
@@ -307,10 +304,15 @@ cdef class Node:
         return self.sequence
 
     def __repr__(self):
-        return f"<{self.name()} object at {id(self):#x}>"
+        return f"<{name_of(self)} object at {id(self):#x}>"
 
     def __reduce_ex__(self, protocol):
         raise TypeError("graph nodes cannot be pickled or copied: save the tensor's values instead")
+
+
+cdef object name_of(Node node):
+    name = node.rule.node_name
+    return name(node._arguments(), node._scalars()) if callable(name) else name
 
 
 cdef Rule accumulate_rule = None

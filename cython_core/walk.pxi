@@ -37,6 +37,7 @@ cdef class Walk:
     cdef bint tensors               # rules run in the Tensor world: the walk is recorded, or there are values inside transforms
     cdef bint others                # there are leaves that are not among the inputs
     cdef bint keeps_zeros           # a cotangent of zero stays zero where it meets an infinity
+    cdef int first_scratch          # in anomaly mode: where a node's edges send to
     cdef int closing_first          # leaves that are roots themselves
     cdef int32_t* root_slots        # slots of the roots, then of the inputs
     cdef dict captured              # slot -> gradient
@@ -257,6 +258,8 @@ cdef class Walk:
         cdef int i
         self.close_leaves(self.closing_first)
         mode = current_mode()
+        if mode.anomaly is not None:
+            self.add_scratch_slots()
         for i in range(self.n_steps):
             if self.steps[i].needed or self.steps[i].captured:
                 if mode.anomaly is None:
@@ -269,22 +272,41 @@ cdef class Walk:
                 PyErr_CheckSignals()
         return 0
 
+    cdef int add_scratch_slots(self) except -1:
+        """Make a slot for each edge of any node: in anomaly mode what a node sends is looked at before it is added to what is there."""
+        cdef int i, n = 0
+        for i in range(self.n_steps):
+            n = max(n, (<Node>self.steps[i].node).n_edges)
+        grown = PyMem_Realloc(self.slots, (self.n_slots + n + 1) * sizeof(Slot))
+        if grown == NULL:
+            raise MemoryError()
+        self.slots = <Slot*>grown
+        memset(&self.slots[self.n_slots], 0, (n + 1) * sizeof(Slot))
+        self.first_scratch, self.n_slots = self.n_slots, self.n_slots + n
+        return 0
+
     cdef int watch_step(self, Step* step, Mode mode) except -1:
         """A step in anomaly mode."""
-        cdef int k, slot
+        cdef int k
         cdef Node node = <Node>step.node
+        targets = [self.edges[step.first_edge + k] for k in range(node.n_edges)]
+        for k in range(node.n_edges):
+            if self.edges[step.first_edge + k] >= 0:
+                self.edges[step.first_edge + k] = self.first_scratch + k
         set_mode(mode.replace(anomaly=Anomaly((<Anomaly>mode.anomaly).check_nan, node)))
         try:
             self.run_step(step)
-            for k in range(node.n_edges if (<Anomaly>mode.anomaly).check_nan else 0):
-                slot = self.edges[step.first_edge + k]
-                if slot >= 0:
-                    check_nan(node, k, &self.slots[slot])
+            for k in range(node.n_edges):
+                if targets[k] >= 0 and (<Anomaly>mode.anomaly).check_nan:
+                    check_nan(node, k, &self.slots[self.first_scratch + k])
         except Exception:
             report_failure(node)
             raise
         finally:
             set_mode(mode)
+        for k in range(node.n_edges):
+            if targets[k] >= 0:
+                pour(&self.slots[self.first_scratch + k], &self.slots[<int>targets[k]], backend_of_edge(node, k))
         return 0
 
     cdef int run_step(self, Step* step) except -1:

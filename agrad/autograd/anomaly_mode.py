@@ -1,6 +1,7 @@
 """Anomaly mode: which operation of the program a failing or NaN gradient belongs to.
 
-The engine asks for the user's stack whenever it makes a node, and says which node failed. Must know no backend and no rule.
+The engine asks for the user's stack whenever it makes a node, and says which node failed. Must know no backend and no
+rule.
 """
 
 import sys
@@ -120,18 +121,18 @@ def _report(node: Node) -> None:
     stack = node.metadata.get("traceback_")
     if stack is None:
         warnings.warn(
-            f"Error detected in {node.name()}. No forward pass information available. Enable detect anomaly during "
+            f"Error detected in {Node.name(node)}. No forward pass information available. Enable detect anomaly during "
             "forward pass for more information.",
             stacklevel=level,
         )
         return
     text = "Traceback of forward call that caused the error:\n"
-    warnings.warn(f"Error detected in {node.name()}. {text}{''.join(stack)}", stacklevel=level)
+    warnings.warn(f"Error detected in {Node.name(node)}. {text}{''.join(stack)}", stacklevel=level)
     text = "Traceback of forward call that induced the previous calculation:\n"
     while (parent := node.metadata.get("parent_")) is not None:
         node = parent
         lines = "".join(node.metadata.get("traceback_", ()))
-        warnings.warn(f"\n\nPrevious calculation was induced by {node.name()}. {text}{lines}", stacklevel=level)
+        warnings.warn(f"\n\nPrevious calculation was induced by {Node.name(node)}. {text}{lines}", stacklevel=level)
 
 
 engine.install_anomaly(_user_stack, _report)
