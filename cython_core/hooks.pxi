@@ -113,12 +113,6 @@ cdef int send_hooked(Walk walk, Node node, Step* step, object g) except -1:
     return send_results(walk, node, step, inputs)
 
 
-cdef Backend backend_of_edge(Node node, int k):
-    """Where the gradient of an operand lives."""
-    edge = edge_of(node, k)
-    return node.backend if edge is None else (<Tensor>edge).backend if isinstance(edge, Tensor) else (<Node>edge).backend
-
-
 cdef tuple results_of(Walk walk, Node node, Step* step, object g):
     """What a node would send, one Tensor or None per operand: its edges lead to slots of their own meanwhile."""
     cdef int k, n = node.n_edges
