@@ -41,8 +41,9 @@ cdef int note_origin(Node node) except -1:
 
 
 cdef inline Backend backend_of_edge(Node node, int k):
+    """Where the gradient of an operand lives."""
     edge = edge_of(node, k)
-    return (<Tensor>edge).backend if isinstance(edge, Tensor) else (<Node>edge).backend
+    return node.backend if edge is None else (<Tensor>edge).backend if isinstance(edge, Tensor) else (<Node>edge).backend
 
 
 cdef int check_nan(Node node, int k, Slot* slot) except -1:
