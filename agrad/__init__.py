@@ -127,7 +127,8 @@ __all__ = [
 ]
 
 
-_LATER = ("export", "testing")  # imported when first used
+# Imported when first used: a module, or a name of one.
+_LATER = {"export": "", "func": "", "testing": "", "utils": "", "vmap": "func"}
 
 
 def __getattr__(name: str) -> _Any:
@@ -136,7 +137,8 @@ def __getattr__(name: str) -> _Any:
         if name in _LATER:
             from importlib import import_module
 
-            return import_module(f"agrad.{name}")
+            home = import_module(f"agrad.{_LATER[name] or name}")
+            return getattr(home, name) if _LATER[name] else home
         if _engine.owns_prefix(name):
             return globals().setdefault(name, namespaces.Prefix(name + "."))
     raise AttributeError(f"module 'agrad' has no attribute {name!r}")

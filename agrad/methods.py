@@ -66,10 +66,12 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
     Raises
     ------
     RuntimeError
-        If the tensor requires grad and operations are being recorded.
+        If the tensor requires grad and operations are being recorded, or if it has a tangent.
     """
     if self.requires_grad and not force and engine.is_grad_enabled():
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    if not force and engine.tangent_of(self) is not None:
+        raise RuntimeError("Can't call numpy() on Tensor that has a tangent. Use tensor.detach().numpy() instead.")
     return values_of(self)
 
 

@@ -71,6 +71,8 @@ cdef int pour(Slot* source, Slot* target, Backend backend) except -1:
 
 
 cdef bint has_nan(Backend backend, object raw) except -1:
+    while type(raw) is Layered:
+        backend, raw = (<Layered>raw).value.backend, (<Layered>raw).value.raw
     if agrad_is_scalar(<PyObject*>raw):
         return raw != raw
     if not backend.is_differentiable(raw):

@@ -35,6 +35,7 @@ include "record.pxi"        # kernel call, wrapping, recording
 include "packed.pxi"        # saved values that hooks have packed
 include "functions.pxi"     # binding of arguments; public functions and methods
 include "layers.pxi"        # values inside transforms
+include "layer_kernels.pxi" # and what computes with them
 include "inplace.pxi"       # writes, versions, views
 include "accumulate.pxi"    # gradient slots and leaves
 include "formula.pxi"       # calling a formula in either world

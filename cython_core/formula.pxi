@@ -256,7 +256,9 @@ cdef object keep_zeros(object xp, object g, object product):
 cdef object keep_all_zeros(Backend backend, object g, object r, bint tensors):
     """The cotangent of an operand of any other op: no nan where all of what came in is zero."""
     xp = backend.facade if tensors else backend.xp
-    if not (isinstance(r, Tensor) if tensors else is_array(backend, r)) or not backend.is_differentiable((<Tensor>r).raw if tensors else r):
+    if not (isinstance(r, Tensor) if tensors else is_array(backend, r)):
+        return r
+    if not (<Tensor>r).backend.is_differentiable((<Tensor>r).raw) if tensors else not backend.is_differentiable(r):
         return r
     zero = None
     for part in g if type(g) is tuple else (g,):

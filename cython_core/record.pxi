@@ -132,12 +132,19 @@ cdef object binary(Op op, object a, object b):
     else:
         return NotImplemented
     mode = current_mode()
-    cdef Tensor out = wrap(backend, call_binary(op, backend, ra, rb))
+    raw = call_binary(op, backend, ra, rb)
+    if isinstance(raw, tuple):
+        return wrap_result(op, mode, backend, raw, (a, b), (ra, rb), None, mode.grad and (is_tracked(a) or is_tracked(b)))
+    cdef Tensor out = wrap(backend, raw)
     if mode.grad and ((ta is not None and ta.flags & TRACKED) or (tb is not None and tb.flags & TRACKED)):
         record_binary(op, mode, ta, tb, ra, rb, out)
     elif mode.special:
         mark_result(op, mode, out, may_derive(ta) or may_derive(tb))
     return out
+
+
+cdef bint is_tracked(object value):
+    return isinstance(value, Tensor) and (<Tensor>value).flags & TRACKED
 
 
 cdef inline Rule rule_of(Op op, Mode mode):

@@ -18,11 +18,13 @@ from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 
 __all__ = [
-    "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "functional", "grad", "gradcheck",
-    "gradgradcheck", "graph", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled", "zero_stays_zero",
+    "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "forward_ad", "functional", "grad",
+    "gradcheck", "gradgradcheck", "graph", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
+    "zero_stays_zero",
 ]
 
 _LATER: dict[str, tuple[str, str]] = {  # imported when first used: name -> (module in this package, name in there)
+    "forward_ad": ("forward_ad", ""),
     "functional": ("functional", ""),
     "gradcheck": ("gradcheck", "gradcheck"),
     "gradgradcheck": ("gradcheck", "gradgradcheck"),
@@ -253,7 +255,8 @@ def _cotangent(i: int, root: Tensor, g: Any) -> Tensor:
     if g is not None and not isinstance(g, Tensor):
         raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
     if not root.requires_grad:
-        raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
+        inside = "; inside a transform, what is outside is reached by agrad.func.grad only" * engine.tracks_inside(root)
+        raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn{inside}")
     if g is None:
         if root.size != 1:
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
