@@ -50,7 +50,12 @@ def _complete(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
 
 
 def _diagonal(x: Any, /, *, offset: int = 0) -> Any:
-    return namespace.asarray(namespace.linalg.diagonal(x, offset=offset), copy=True)     # NumPy's view is read-only
+    if x.device != CPU:
+        return namespace.asarray(namespace.linalg.diagonal(x, offset=offset), copy=True)
+    values = np.asarray(x)
+    view = np.linalg.diagonal(values, offset=offset)
+    view.flags.writeable = values.flags.writeable   # NumPy makes it read-only
+    return namespace.asarray(view, copy=False)
 
 
 def _matrix_power(x: Any, n: int, /) -> Any:

@@ -255,6 +255,9 @@ def write_back(x: Any, value: Any, op: Any, args: Any, output: int) -> Any:
         return jnp.flip(value, axis=given.get("axis"))
     if op.name == "unstack":
         return x.at[(slice(None),) * (given.get("axis", 0) % x.ndim) + (output,)].set(value)
+    if op.name == "linalg.diagonal":
+        offset, along = given.get("offset", 0), jnp.arange(value.shape[-1])
+        return x.at[..., along + max(-offset, 0), along + max(offset, 0)].set(value)
     if op.name in ("real", "imag") and x.dtype.kind == "c":
         return jax.lax.complex(value, x.imag) if op.name == "real" else jax.lax.complex(x.real, value)
     if op.name in ("real", "astype", "conj", "diff", "positive"):

@@ -5,7 +5,7 @@ What a program means is said once, by NumPy's own arrays or by a literal, and ev
 
 import numpy as np
 import pytest
-from array_libraries import values
+from array_libraries import BACKENDS, values
 
 import agrad
 
@@ -119,6 +119,20 @@ def test_gradients_pass_through_writes_as_on_numpy(backend, program, doubles):
     with agrad.use_backend("numpy"):
         expected = gradient()
     np.testing.assert_array_equal(gradient(), expected)
+
+
+@pytest.mark.parametrize("offset", [-1, 0, 1])
+@pytest.mark.parametrize("name", [*BACKENDS, "jax"])
+def test_writes_to_a_diagonal_reach_the_matrix(name, offset):
+    pytest.importorskip(name)
+    with agrad.use_backend(name):
+        x = agrad.tensor(np.arange(18.0).reshape(2, 3, 3), dtype=agrad.float64, requires_grad=True)
+        y = x * 1
+        agrad.linalg.diagonal(y, offset=offset).mul_(10)
+        (y * y).sum().backward()
+    factor = np.where(np.eye(3, k=offset) == 1, 10.0, 1.0)
+    np.testing.assert_array_equal(values(y.detach()), np.arange(18.0).reshape(2, 3, 3) * factor)
+    np.testing.assert_array_equal(values(x.grad), 2 * np.arange(18.0).reshape(2, 3, 3) * factor**2)
 
 
 @pytest.mark.parametrize(
