@@ -32,6 +32,7 @@ include "tensor.pxi"        # the tensor
 include "install.pxi"       # handles of hooks, methods from above
 include "node.pxi"          # what a recorded operation is to Python
 include "record.pxi"        # kernel call, wrapping, recording
+include "arguments.pxi"     # arguments as kernels take them
 include "packed.pxi"        # saved values that hooks have packed
 include "functions.pxi"     # binding of arguments; public functions and methods
 include "layers.pxi"        # values inside transforms

@@ -10,7 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 import pytest
 from source_tree import PACKAGES, SOURCE, needs_source
 
-RULES = ("agrad.records", "agrad.formulas", "agrad.rule_set", "agrad.loading", "agrad.rules")
+RULES = ("agrad.batching", "agrad.records", "agrad.formulas", "agrad.rule_set", "agrad.loading", "agrad.rules")
 
 # Lowest first. A name stands for the module and what is below it; the longest match counts.
 LAYERS = [
@@ -21,7 +21,9 @@ LAYERS = [
     ("agrad.plugins",),
     ("agrad.namespaces", "agrad.creation", "agrad.methods", "agrad.printing", "agrad.autograd", "agrad.defaults",
      "agrad.dtype_functions", "agrad.comparison", "agrad.random", "agrad.spellings", "agrad.transfer",
-     "agrad.data", "agrad.exchange", "agrad.numpy_protocol"),
+     "agrad.data", "agrad.exchange", "agrad.numpy_protocol", "agrad.layers", "agrad.forward"),
+    ("agrad.func", "agrad.utils"),
+    ("agrad.autograd.functional", "agrad.autograd.gradcheck"),  # those parts of it that are made of transforms
     ("agrad",),  # the front: imports everything below it
     ("agrad.testing", "agrad.demo", "agrad.coverage", "agrad.export", "agrad.__main__"),
 ]
@@ -42,8 +44,10 @@ NUMPY_FREE = ("agrad.cython_core.engine", "agrad.standard", *RULES, "agrad.plugi
 
 # Users import these: `__all__` is what they define, helpers have an underscore. No other module has an `__all__`.
 PUBLIC = set("""
-    agrad agrad.autograd agrad.autograd.grad_mode agrad.autograd.graph agrad.backends agrad.configuration agrad.dtypes
-    agrad.coverage agrad.export agrad.namespaces agrad.printing agrad.random agrad.rules agrad.testing
+    agrad agrad.autograd agrad.autograd.anomaly_mode agrad.autograd.forward_ad agrad.autograd.function
+    agrad.autograd.functional agrad.autograd.grad_mode agrad.autograd.gradcheck agrad.autograd.graph agrad.backends
+    agrad.configuration agrad.coverage agrad.dtypes agrad.export agrad.func agrad.namespaces agrad.printing
+    agrad.random agrad.rules agrad.testing agrad.utils.checkpoint
 """.split())
 
 pytestmark = needs_source
