@@ -23,8 +23,10 @@ def compile_record(
     """The engine's formulas for a record: one per array parameter, or one for all."""
     arrays = [p for p in signature.parameters if p.kind in ARRAY_KINDS]
     where = f"{origin}: {record.name}.vjp"
-    if record.jvp is not None:
-        check_forward(record.jvp, signature, f"{origin}: {record.name}.jvp")
+    for field in ("jvp", "linear_part"):
+        if getattr(record, field) not in (None, True):
+            compile_forward(getattr(record, field), signature, f"{origin}: {record.name}.{field}")
+    check_batch(record.batch, signature, f"{origin}: {record.name}.batch")
     if record.family == "not_differentiable":
         return (None,) * len(arrays), None
     if record.family == "flat":
@@ -53,9 +55,10 @@ def zeros_formula(name: str, parameter: str, signature: standard.Signature) -> F
 
 
 def sources_of(
-    function: Callable[..., Any], signature: standard.Signature, where: str, extra: tuple[str, ...] = ()
+    function: Callable[..., Any], signature: standard.Signature, where: str, forward: bool = False
 ) -> list[tuple[int, int]]:
-    """Where each argument of a formula comes from."""
+    """Where each argument of a formula comes from; forward rules have a tangent in place of a cotangent."""
+    reserved = {"t": G, "out": OUT, "xp": XP} if forward else {"g": G, "out": OUT, "xp": XP, "needs": NEEDS}
     names = []
     for parameter in python_signature(function).parameters.values():
         if parameter.kind not in (PythonParameter.POSITIONAL_ONLY, PythonParameter.POSITIONAL_OR_KEYWORD):
@@ -64,16 +67,15 @@ def sources_of(
     kinds = {p.name: p.kind for p in signature.parameters}
     sources = []
     for name in names:
-        simple = {"g": G, "out": OUT, "xp": XP, "needs": NEEDS}.get(name)
         base = name.removesuffix("_like")
-        if simple is not None:
-            sources.append((simple, 0))
+        if name in reserved:
+            sources.append((reserved[name], 0))
         elif name in kinds:
             sources.append((SAVED if kinds[name] in ARRAY_KINDS else STATIC, signature.positions[name]))
         elif base != name and kinds.get(base) in ARRAY_KINDS:
             sources.append((LIKE, signature.positions[base]))
-        elif name not in extra:
-            allowed = ", ".join((*(n for n in RESERVED if n != "t" or "t" in extra), *kinds))
+        else:
+            allowed = ", ".join((*reserved, *kinds))
             raise RuleError(
                 f"{where}: a formula asks for {name!r}; it may ask for {allowed} and NAME_like of an array parameter"
             )
@@ -135,8 +137,33 @@ def compile_masks(record: Record, signature: standard.Signature, where: str) -> 
     return tuple(formula(p.name) for p in signature.parameters if p.kind in ARRAY_KINDS)
 
 
-def check_forward(jvp: Any, signature: standard.Signature, where: str) -> None:
-    """The forward rules' parameters, checked like those of formulas."""
-    for function in jvp.values() if isinstance(jvp, dict) else (jvp,):
-        tangents = tuple(f"t_{p.name}" for p in signature.parameters if p.kind in ARRAY_KINDS)
-        sources_of(function, signature, where, ("t", *tangents))
+def compile_forward(given: Any, signature: standard.Signature, where: str) -> list[tuple[int | None, Formula]]:
+    """Forward rules as formulas that get the tangent for a cotangent, each with the position of the parameter it is of.
+
+    One for several array parameters has no position: its tangent is a tuple.
+    """
+    arrays = [p.name for p in signature.parameters if p.kind in ARRAY_KINDS]
+    single = isinstance(given, dict)
+    found: list[tuple[int | None, Formula]] = []
+    for name, function in given.items() if single else [(arrays[0], given)]:
+        place = f"{where}[{name}]" if single else where
+        if not callable(function):
+            raise RuleError(f"{place}: a forward rule is a function, not {function!r}")
+        if name not in arrays:
+            raise RuleError(f"{place}: there is no such array parameter; there are {', '.join(arrays)}")
+        sources = sources_of(function, signature, place, forward=True)
+        formula = Formula(function, place.rpartition(": ")[2], sources, len(signature.parameters))
+        found.append((signature.positions[name] if single or len(arrays) == 1 else None, formula))
+    return found
+
+
+def check_batch(batch: Any, signature: standard.Signature, where: str) -> None:
+    """A batch rule: a function of an op's parameters by name, or "elementwise"."""
+    if batch is None or batch == "elementwise":
+        return
+    if not callable(batch):
+        raise RuleError(f"{where}: a batch rule is a function or 'elementwise', not {batch!r}")
+    allowed = ("batched", "size", "xp", *signature.bind_names)
+    for name in python_signature(batch).parameters:
+        if name not in allowed:
+            raise RuleError(f"{where}: a batch rule asks for {name!r}; it may ask for {', '.join(allowed)}")

@@ -102,6 +102,7 @@ class Record:
         scalars: bool = False,
         jvp: Any = None,
         linear_part: Any = None,
+        batch: Any = None,
         once: bool = False,
         node: Any = None,
         view: bool | str = False,
@@ -116,6 +117,7 @@ class Record:
     ) -> None:
         self.family, self.name, self.derivatives, self.joint = family, name, derivatives, joint
         self.scalars, self.jvp, self.linear_part, self.once = scalars, jvp, linear_part, once
+        self.batch = batch
         self.node, self.view, self.complex, self.domain = node, view, complex, domain
         self.samples, self.special, self.tol, self.second = samples, tuple(special), tol, second
         self.invariants, self.note = invariants, note

@@ -22,7 +22,8 @@ derivative).
 **A formula's parameters say what it needs**, by name, and only that is saved:
 
     g            the cotangent of the result (a tuple with None for outputs that nobody used, if there are several)
-    t            the tangent (in ``jvp`` only)
+    t            the tangent (in ``jvp`` only, where there is no g); in one function for several arrays a tuple of
+                 theirs, None for those that do not move
     out          the result, a tuple if there are several
     NAME         any parameter of the op; arrays are saved because they are named, static ones cost nothing
     NAME_like    an array parameter without its memory: .shape .dtype .device .ndim .size .zeros() .ones() .full(v)
@@ -36,8 +37,21 @@ parameters. A Python scalar operand arrives as a 0-d array of the result's dtype
 variadic parameter (``array*``) arrives as a tuple; its formula returns one gradient per element. Indexing ops return
 `scatter(x_like, key, g)`.
 
-Formulas that are not holomorphic (abs, real, imag, conj) are linear or general, never elementwise. Forward rules
-(``jvp=``, ``linear_part=``) are declared here and follow from the family elsewhere.
+Formulas that are not holomorphic (abs, real, imag, conj) are linear or general, never elementwise.
+
+**Forward mode follows from the family**: partial times tangent, the op itself on tangents, and so on. An op that is
+affine says what it does with a tangent, ``linear_part=``, and a reduction that is linear says ``linear_part=True``.
+Other reductions and general ops give ``jvp=``, a function of the tangent, or one for each array parameter in a
+dictionary, whose results add up; of an op with several results it returns a tuple, None for integers. Results are
+broadcast and cast as the op's result is. Forward mode is the transpose of reverse mode also where that goes by a
+convention. Without a ``jvp`` the vjp is transposed, which takes several walks; ``once=True`` says that it cannot be,
+because it is not made of differentiable ops.
+
+**Batches (vmap) follow from the line**: elementwise and select ops broadcast, ``core=`` says which axes an op acts on,
+axes and shapes of the one array that an op takes are counted from behind the batch. Where that is not enough, a record
+has ``batch=``: "elementwise", or a function of any of the op's parameters, `xp`, `size` (how many samples) and `batched`
+(a dict of the parameters that are batched: True, or for `array*` and `key` a bool for each part). The batch is the first
+axis of what is batched, and must be that of every result. Other ops run once for each sample, with a warning.
 
 Further fields of a record: ``node`` (PyTorch's name of the graph node, or a function of (args, scalars)), ``view`` (the
 result may share memory with the first argument; "itself": it is either that argument or new), ``complex`` (False: real

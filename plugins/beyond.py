@@ -6,6 +6,8 @@ The kernels are written against the standard; where a backend has a better funct
 from math import inf, nan
 from operator import index
 
+from agrad.batching import spread
+from agrad.plugins import batches
 from agrad.plugins.axes import inverse, normalise, restore
 from agrad.plugins.contraction import alike, contract, diagonals, is_number, read, write
 from agrad.rules import RuleSet, case, distinct, ints, mask, point, values
@@ -214,9 +216,16 @@ def pad_transpose(g, pad_width, mode, x_like, xp):
     return g
 
 
+def pad_batch(x, pad_width, mode, constant_values, xp):
+    """Nothing is added to the batch."""
+    every = ((pad_width, "pad_width"), (constant_values, "constant_values"))
+    widths, fills = (((0, 0), *pairs(given, x.ndim - 1, name, lambda n: n)) for given, name in every)
+    return xp.pad(x, widths, mode, constant_values=fills)
+
+
 rules.op("pad").kernel("*", pad)
 rules.linear(
-    "pad", x=pad_transpose, linear_part=lambda t, pad_width, mode, xp: xp.pad(t, pad_width, mode),
+    "pad", batch=pad_batch, x=pad_transpose, linear_part=lambda t, pad_width, mode, xp: xp.pad(t, pad_width, mode),
     node=lambda args, scalars: "ConstantPadNdBackward0" if args[2] == "constant" else "PadBackward0",
     samples=[
         case((), 2), case((3,), 1), case((3,), 0), case((3,), (2, 1), constant_values=(1.0, -2.0)), case((0,), (1, 2)),
@@ -232,7 +241,7 @@ rules.linear(
 # --------------------------------------------------------------------------------------------------------- scatter_add
 
 rules.linear(
-    "scatter_add", x=lambda g: g, values=lambda g, key, xp: xp.getitem(g, key),
+    "scatter_add", x=lambda g: g, values=lambda g, key, xp: xp.getitem(g, key), batch=batches.scatter_add,
     node="ScatterAddBackward0",
     samples=[
         case((), (), ()), case((3,), 0, ()), case((3, 4), 1, (4,)), case((3, 4), (..., 0), (1,)),
@@ -289,9 +298,15 @@ def back_to_operand(others, term, like, sizes, xp):
     return back
 
 
+def einsum_jvp(t, subscripts, operands, xp):
+    """The sum of the contractions with one operand's tangent in its place."""
+    moved = [(k, moving) for k, moving in enumerate(t) if moving is not None]
+    return sum(xp.einsum(subscripts, *operands[:k], moving, *operands[k + 1 :]) for k, moving in moved)
+
+
 rules.op("einsum").kernel("*", einsum)
 rules.general(
-    "einsum", vjp={"operands": einsum_transpose},
+    "einsum", vjp={"operands": einsum_transpose}, batch=batches.einsum, jvp=einsum_jvp,
     samples=[
         # one operand: order, sums, diagonals
         case("i", [(3,)]), case("ij->ji", [(2, 3)]), case("ijk->ki", [(2, 3, 4)]), case("ij->", [(2, 3)]),
@@ -383,11 +398,63 @@ def interp_vjp(g, x, points, values, left, right, x_like, points_like, needs, xp
     )
 
 
+def interp_jvp(t, x, points, values, left, right, x_like, points_like, xp):
+    t_x, t_points, t_values = t
+    x, points, values = prepared(x, points, values, xp)
+    start, end, along, slope, below, above = located(x, points, values, points_like.shape[0], xp)
+    shift = 0.0 if t_x is None else xp.reshape(t_x, (-1,))
+    if t_points is not None:
+        shift = shift + (along - 1.0) * xp.take(t_points, start) - along * xp.take(t_points, end)
+    moved = slope * shift
+    if t_values is not None:
+        raised = (1.0 - along) * xp.take(t_values, start) + along * xp.take(t_values, end)
+        raised = raised if left is None else xp.where(below, 0.0, raised)
+        moved = moved + (raised if right is None else xp.where(above, 0.0, raised))
+    return xp.reshape(moved, x_like.shape)
+
+
+class EachRow:
+    """What `located` calls, for points and values that differ from row to row."""
+
+    def __init__(self, xp):
+        self.xp = xp
+
+    def __getattr__(self, name):
+        return getattr(self.xp, name)
+
+    def searchsorted(self, points, x, side):
+        return batches.searchsorted(points, x, side, None, ("x1", "x2"), points.shape[0], self.xp)
+
+    def take(self, x, places):
+        return self.xp.take_along_axis(x, places, axis=1)
+
+    def getitem(self, x, place):
+        return self.xp.getitem(x, (slice(None), slice(place, place + 1)))
+
+
+def interp_batch(x, points, values, left, right, batched, size, xp):
+    if "points" not in batched and "values" not in batched:
+        return xp.interp(x, points, values, left=left, right=right)
+    shape = () if is_number(x) else x.shape["x" in batched :]
+    points = floating(points if "points" in batched else spread(points, size, xp), xp)
+    values = floating(values if "values" in batched else spread(values, size, xp), xp)
+    x = xp.asarray(x, dtype=points.dtype) if is_number(x) else floating(x, xp)
+    x = batches.in_a_row(x if "x" in batched else spread(x, size, xp))
+    n, rows = points.shape[1], EachRow(xp)
+    if points.ndim != 2 or n == 0 or values.shape != points.shape:
+        raise ValueError("interp() takes points and values with one axis and of the same length, which is at least 1")
+    start, end, along, _, below, above = located(x, points, values, n, rows)
+    out = rows.take(values, start) * (1.0 - along) + rows.take(values, end) * along
+    out = out if left is None else xp.where(below, left, out)
+    out = out if right is None else xp.where(above, right, out)
+    return out if len(shape) == 1 else xp.reshape(out, (size, *shape))
+
+
 KNOTS, HEIGHTS = values([-1.5, -0.5, 0.25, 1.5]), values([0.5, -1.0, 2.0, 0.0])
 
 rules.op("interp").kernel("*", interp)
 rules.general(
-    "interp", vjp=interp_vjp, complex=False, scalars=True,
+    "interp", vjp=interp_vjp, batch=interp_batch, jvp=interp_jvp, complex=False, scalars=True,
     note="0 outside; at a point the slope to its right, at the last one that to its left. Complex values have tests",
     samples=[
         case((6,), KNOTS, HEIGHTS), case((6,), KNOTS, HEIGHTS, left=3.0), case((6,), KNOTS, (4,), left=-1.0, right=1.0),

@@ -1,6 +1,7 @@
 """Rules of the chapter "creation". Most of its functions make constants; tril, triu and meshgrid carry gradients.
 Must not know any array library."""
 
+from agrad.plugins import batches
 from agrad.rules import RuleSet, case
 
 rules = RuleSet("creation")
@@ -9,8 +10,10 @@ rules = RuleSet("creation")
 # ------------------------------------------------------------------------------------------------------- constants
 
 rules.not_differentiable("arange", "asarray", "empty", "eye", "from_dlpack", "full", "linspace", "ones", "zeros")
-rules.not_differentiable("empty_like", "ones_like", "zeros_like")
-rules.not_differentiable("full_like", samples=[case((), 0.5), case((2, 3), 2), case((0,), 1.0)])
+rules.not_differentiable("empty_like", "ones_like", "zeros_like", batch="elementwise")
+rules.not_differentiable(
+    "full_like", samples=[case((), 0.5), case((2, 3), 2), case((0,), 1.0)], batch="elementwise",
+)
 
 
 # ------------------------------------------------------------------------------------------------------- triangles
@@ -33,7 +36,7 @@ def grid_sums(g, indexing, xp):
 
 
 rules.linear(
-    "meshgrid", arrays=grid_sums,
+    "meshgrid", arrays=grid_sums, batch=batches.meshgrid,
     node="ExpandBackward0", view=True,
     samples=[
         case([(3,)]), case([(2,), (3,)]), case([(2,), (3,), (4,)]), case([(0,), (2,)]),

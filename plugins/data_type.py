@@ -12,7 +12,7 @@ def astype_transpose(g, device, x_like, xp):
 
 
 rules.linear(
-    "astype", x=astype_transpose,
+    "astype", x=astype_transpose, batch="elementwise",
     node="ToCopyBackward0", view="itself",
     samples=[case((), "complex128"), case((2, 3), "complex128"), case((0,), "complex128", copy=False)],
 )

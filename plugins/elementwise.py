@@ -233,6 +233,11 @@ def clip_node(args, scalars):
 
 rules.general(
     "clip", vjp={"x": clip_x, "min": clip_min, "max": clip_max}, complex=False,
+    jvp={
+        "x": lambda t, x, min, max, xp: clip_x(t, x, min, max, xp),
+        "min": lambda t, x, min, max, xp: clip_min(t, x, min, max, xp),
+        "max": lambda t, x, min, max, xp: clip_max(t, x, min, max, xp),
+    },
     node=clip_node, domain={"x": (-2.0, 2.0), "min": (-1.0, -0.2), "max": (0.2, 1.0)},
     samples=[
         case(()), case((2, 3), 0.0), case((3,), None, 0.5), case((3,), -0.5, 0.5), case((), -0.5, ()),

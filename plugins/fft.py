@@ -9,6 +9,7 @@ Half a spectrum, n // 2 + 1 complex numbers for n real ones, leaves out the freq
 inner frequency (all but the first and, for even n, the last) counts twice in the real numbers. So where the transpose
 reads half a spectrum it halves the inner frequencies before, and where it makes one it doubles them after."""
 
+from agrad.plugins import batches
 from agrad.plugins.axes import normalise
 from agrad.rules import RuleSet, case
 
@@ -117,8 +118,12 @@ rules.linear(
     "fft.ifft", x=along_axis("fft"),
     node=node("ConjBackward0", "FftC2CBackward0"), samples=LINES + ONE,
 )
-rules.linear("fft.fftn", x=along_axes("ifftn"), node="FftC2CBackward0", samples=SPACES)
-rules.linear("fft.ifftn", x=along_axes("fftn"), node="FftC2CBackward0", samples=SPACES)
+rules.linear(
+    "fft.fftn", x=along_axes("ifftn"), batch=batches.fftn("fftn"), node="FftC2CBackward0", samples=SPACES,
+)
+rules.linear(
+    "fft.ifftn", x=along_axes("fftn"), batch=batches.fftn("ifftn"), node="FftC2CBackward0", samples=SPACES,
+)
 
 rules.linear(
     "fft.rfft", x=along_axis("irfft", halves=True), complex=False,
@@ -129,10 +134,13 @@ rules.linear(
     node="FftC2RBackward0", samples=[*LINES, case((1,), n=1), case((3,), n=3), case((2, 2), n=3, axis=0)],
 )
 rules.linear(
-    "fft.rfftn", x=along_axes("irfftn", halves=True), complex=False,
+    "fft.rfftn", x=along_axes("irfftn", halves=True), complex=False, batch=batches.fftn("rfftn"),
     node="FftR2CBackward0", samples=SPACES,
 )
-rules.linear("fft.irfftn", x=along_axes("rfftn", doubles=True), node="FftC2RBackward0", samples=SPACES)
+rules.linear(
+    "fft.irfftn", x=along_axes("rfftn", doubles=True), batch=batches.fftn("irfftn"), node="FftC2RBackward0",
+    samples=SPACES,
+)
 rules.linear(
     "fft.hfft", x=along_axis("ihfft", doubles=True),
     node="FftC2RBackward0", samples=[*LINES, case((1,), n=1), case((3,), n=3), case((2, 2), n=3, axis=0)],

@@ -6,6 +6,7 @@ A key is an int, slice, None, Ellipsis, boolean mask, integer array, or a tuple 
 
 from math import prod
 
+from agrad.plugins import batches
 from agrad.plugins.axes import along, normalise
 from agrad.rules import RuleSet, case, ints, mask, scatter
 
@@ -90,7 +91,7 @@ def winners(read, key, x_like, xp):
 
 
 rules.linear(
-    "getitem", x=scatter,
+    "getitem", x=scatter, batch=batches.getitem,
     node=getitem_node, view=True,
     samples=[
         # ints, slices, None, Ellipsis
@@ -109,7 +110,7 @@ rules.linear(
     ],
 )
 rules.linear(
-    "setitem", x=lambda g, key, xp: xp.setitem(g, key, 0), value=written,
+    "setitem", x=lambda g, key, xp: xp.setitem(g, key, 0), value=written, batch=batches.setitem,
     node=setitem_node,
     note="where integer arrays name an element twice, the last write wins, and only it gets the gradient",
     samples=[
@@ -141,7 +142,7 @@ def take_along_axis_transpose(g, indices, axis, x_like, xp):
 
 
 rules.linear(
-    "take", x=take_transpose,
+    "take", x=take_transpose, batch=batches.take,
     node="IndexSelectBackward0",
     samples=[
         case((3,), ints((5,), 0, 3)), case((3,), ints((5,), -3, 3), axis=0), case((3, 4), ints((2,), 0, 3), axis=0),
@@ -150,7 +151,7 @@ rules.linear(
     ],
 )
 rules.linear(
-    "take_along_axis", x=take_along_axis_transpose,
+    "take_along_axis", x=take_along_axis_transpose, batch=batches.take_along_axis,
     node="GatherBackward0",
     samples=[
         case((3,), ints((4,), -3, 3)), case((2, 3), ints((2, 4), 0, 3)), case((2, 3), ints((1, 2), 0, 3)),
@@ -174,6 +175,6 @@ rules.linear(
 )
 # All indexed gradients of one array under create_graph: zeros with each array added at its key.
 rules.linear(
-    "scatter", arrays=lambda g, keys, xp: tuple(xp.getitem(g, key) for key in keys),
+    "scatter", arrays=lambda g, keys, xp: tuple(xp.getitem(g, key) for key in keys), batch=batches.scatter,
     node="ScatterAddBackward0", samples=(),
 )

@@ -4,8 +4,10 @@ Must not know any array library.
 A matrix that an op takes for Hermitian gets a Hermitian gradient, as in PyTorch: that of moving both triangles. `node`
 stands only where PyTorch's name is not the op's own name with Backward0 behind it."""
 
+from functools import partial
 from math import inf
 
+from agrad.plugins import batches
 from agrad.plugins.linalg_determinant import cofactors
 from agrad.plugins.linalg_norms import matrix_norm_jvp, matrix_norm_vjp, vector_norm_jvp, vector_norm_vjp
 from agrad.plugins.linalg_spectral import (
@@ -20,8 +22,10 @@ from agrad.plugins.linalg_spectral import (
     invariants_of_eigvals,
     invariants_of_qr,
     invariants_of_svd,
+    qr_jvp,
     qr_vjp,
     singular_values_back,
+    svd_jvp,
     svd_vjp,
     svdvals_jvp,
 )
@@ -37,7 +41,7 @@ INVERTIBLE = [
 
 # What formulas take for constant although it follows from an operand: nothing is tracked through it.
 rules.op("linalg._constant(x: array, /)").kernel("*", lambda x: x)
-rules.not_differentiable("linalg._constant", samples=[case((3,))])
+rules.not_differentiable("linalg._constant", samples=[case((3,))], batch="elementwise")
 
 
 # ------------------------------------------------------------------------------------------------ diagonals and traces
@@ -67,7 +71,7 @@ rules.linear(
 rules.bilinear(
     "linalg.outer",
     x1=lambda g, x2, xp: xp.matmul(g, xp.conj(x2)),
-    x2=lambda g, x1, xp: xp.matmul(xp.conj(x1), g),
+    x2=lambda g, x1, xp: xp.matmul(xp.conj(x1), g), batch=batches.outer,
     node="MulBackward0", samples=[case((3,), (2,)), case((1,), (3,)), case((0,), (2,)), case((2,), (0,))],
 )
 
@@ -91,7 +95,7 @@ def from_the_end(axis, x1_like, x2_like):
 
 
 rules.bilinear(
-    "linalg.cross", x1=cross_x1, x2=cross_x2,
+    "linalg.cross", x1=cross_x1, x2=cross_x2, batch=batches.cross,
     node="LinalgCrossBackward0",
     samples=[
         case((3,), (3,)), case((2, 3), (2, 3)), case((2, 3), (1, 3)), case((4, 1, 3), (2, 3)),
@@ -168,19 +172,18 @@ def solve_vjp(g, x1, out, x2_like, needs, xp):
     return of_x1, as_given(back, x2_like, xp)
 
 
-def solve_jvp_x1(t, x1, out, x2_like, xp):
-    return as_given(-xp.linalg.solve(x1, t @ columns_of(out, x2_like, xp)), x2_like, xp)
-
-
-def solve_jvp_x2(t, x1, x2_like, xp):
-    return as_given(xp.linalg.solve(x1, columns_of(t, x2_like, xp)), x2_like, xp)
+def solve_jvp(t, x1, out, x2_like, xp):
+    right = 0.0 if t[1] is None else columns_of(t[1], x2_like, xp)
+    right = right if t[0] is None else right - t[0] @ columns_of(out, x2_like, xp)
+    return as_given(xp.linalg.solve(x1, right), x2_like, xp)
 
 
 EQUATIONS = [((3, 3), (3,)), ((3, 3), (3, 2)), ((2, 3, 3), (3,)), ((2, 3, 3), (2, 3, 1)), ((3, 3), (2, 3, 2)),
              ((2, 1, 2, 2), (3, 2, 2)), ((0, 0), (0,)), ((2, 2), (2, 0)), ((0, 2, 2), (2,))]
 
 rules.general(
-    "linalg.solve", vjp=solve_vjp, jvp={"x1": solve_jvp_x1, "x2": solve_jvp_x2},
+    "linalg.solve", vjp=solve_vjp, jvp=solve_jvp,
+    batch=lambda x1, x2, batched, size, xp: batches.equations(xp.linalg.solve, x1, x2, batched, size, xp),
     node="LinalgSolveExBackward0", samples=[case(regular(a), b) for a, b in EQUATIONS],
 )
 
@@ -222,24 +225,24 @@ def solve_triangular_vjp(g, x1, out, upper, unit_diagonal, x2_like, needs, xp):
     return of_x1, as_given(back, x2_like, xp)
 
 
-def solve_triangular_jvp_x1(t, x1, out, upper, unit_diagonal, x2_like, xp):
-    right = triangle(t, upper, unit_diagonal, xp) @ columns_of(out, x2_like, xp)
+def solve_triangular_jvp(t, x1, out, upper, unit_diagonal, x2_like, xp):
+    right = 0.0 if t[1] is None else columns_of(t[1], x2_like, xp)
+    if t[0] is not None:
+        right = right - triangle(t[0], upper, unit_diagonal, xp) @ columns_of(out, x2_like, xp)
     found = xp.linalg.solve_triangular(x1, right, upper=upper, unit_diagonal=unit_diagonal)
-    return as_given(-found, x2_like, xp)
-
-
-def solve_triangular_jvp_x2(t, x1, upper, unit_diagonal, x2_like, xp):
-    found = xp.linalg.solve_triangular(
-        x1, columns_of(t, x2_like, xp), upper=upper, unit_diagonal=unit_diagonal
-    )
     return as_given(found, x2_like, xp)
+
+
+def solve_triangular_batch(x1, x2, upper, unit_diagonal, batched, size, xp):
+    solve = partial(xp.linalg.solve_triangular, upper=upper, unit_diagonal=unit_diagonal)
+    return batches.equations(solve, x1, x2, batched, size, xp)
 
 
 rules.op("linalg.solve_triangular").kernel("*", solve_triangular)
 rules.general(
     "linalg.solve_triangular", vjp=solve_triangular_vjp,
-    jvp={"x1": solve_triangular_jvp_x1, "x2": solve_triangular_jvp_x2},
-    node="LinalgSolveTriangularBackward0", domain={"x1": (1.0, 2.0), "x2": (-2.0, 2.0)},
+    jvp=solve_triangular_jvp,
+    batch=solve_triangular_batch, node="LinalgSolveTriangularBackward0", domain={"x1": (1.0, 2.0), "x2": (-2.0, 2.0)},
     samples=[
         *(case(a, b) for a, b in EQUATIONS), case((3, 3), (3,), upper=True), case((2, 3, 3), (3, 2), upper=True),
         case((3, 3), (3, 2), unit_diagonal=True), case((3, 3), (3,), upper=True, unit_diagonal=True),
@@ -325,6 +328,9 @@ def lstsq_jvp_x2(t, x1, rtol, x2_like, xp):
 rules.op("linalg.lstsq").kernel("*", lstsq)
 rules.general(
     "linalg.lstsq", vjp=lstsq_vjp, jvp={"x1": lstsq_jvp_x1, "x2": lstsq_jvp_x2},
+    batch=lambda x1, x2, rtol, batched, size, xp: batches.equations(
+        partial(xp.linalg.lstsq, rtol=rtol), x1, x2, batched, size, xp
+    ),
     node="LinalgLstsqBackward0",
     samples=[
         case(regular((4, 2)), (4,)), case(regular((2, 4)), (2,)), case(regular((3, 3)), (3, 2)),
@@ -480,7 +486,7 @@ RECTANGLES = [(1, 1), (3, 3), (4, 2), (3, 2), (2, 4), (2, 3, 2), (2, 2, 3)]
 SHAPES = [spread((1, 1)), spread((3, 3)), spread((4, 2)), spread((2, 4)), spread((2, 3, 2)), (0, 2), (2, 0), (0, 2, 2)]
 
 rules.general(
-    "linalg.svd", vjp={"x": svd_vjp},
+    "linalg.svd", vjp={"x": svd_vjp}, jvp=svd_jvp,
     node="LinalgSvdBackward0", invariants=invariants_of_svd,
     samples=[case(shape, full_matrices=full) for full in (False, True) for shape in SHAPES],
     note="nan if singular vectors are used where singular values are equal or, of rectangular or complex matrices, 0; "
@@ -501,7 +507,7 @@ rules.general(
     "that needs singular vectors, is nan there",
 )
 rules.general(
-    "linalg.qr", vjp={"x": qr_vjp},
+    "linalg.qr", vjp={"x": qr_vjp}, jvp=qr_jvp,
     node="LinalgQrBackward0", invariants=invariants_of_qr,
     samples=[
         *(case(regular(shape), mode=mode) for mode in ("reduced", "complete") for shape in RECTANGLES),

@@ -59,6 +59,8 @@ def eigh_vjp(g, out, x_like, xp):
 
 def eigh_jvp(t, out, x_like, xp):
     w, v = out
+    if not x_like.size:
+        return xp.zeros_like(w), xp.zeros_like(v)
     p = adjoint(v, xp) @ (0.5 * (t + adjoint(t, xp))) @ v
     return xp.real(xp.linalg.diagonal(p)), v @ (p * inverse_gaps(w, x_like.shape[-1], x_like, xp))
 
@@ -92,6 +94,8 @@ def eig_vjp(g, out, x_like, xp):
 
 def eig_jvp(t, out, x_like, xp):
     (w, v), n = out, x_like.shape[-1]
+    if not x_like.size:
+        return xp.zeros_like(w), xp.zeros_like(v)
     p = xp.linalg.solve(v, xp.astype(t, v.dtype) @ v)
     turn = p * inverse_gaps(w, n, x_like, xp)
     lengths = xp.sum((adjoint(v, xp) @ v) * xp.matrix_transpose(turn), axis=-1)
@@ -171,9 +175,38 @@ def inverse_sums(s, k, lone, like, xp):
     return xp.where(on_diagonal(like, xp, shape=(k, k)), phases, inverse)
 
 
+def svd_jvp(t, out, full_matrices, x_like, xp):
+    (u, s, vh), (rows, columns) = out, x_like.shape[-2:]
+    if not x_like.size:
+        return tuple(xp.zeros_like(part) for part in out)
+    k, v = min(rows, columns), adjoint(vh, xp)
+    (u, others_u), (v, others_v) = (parted(x, k, full_matrices) for x in (u, v))
+    p = adjoint(u, xp) @ t @ v
+    lone = inverse_values(s, None, False, xp)
+    both = (p + adjoint(p, xp)) * inverse_gaps(s, k, x_like, xp)
+    difference = skew(p, xp) * inverse_sums(s, k, lone, x_like, xp)
+    tu, tv = u @ (0.5 * (both + difference)), v @ (0.5 * (both - difference))
+    if rows > k:
+        tu = tu + (t @ v - u @ p) * row(lone, xp)
+    if columns > k:
+        tv = tv + (adjoint(t, xp) @ u - v @ adjoint(p, xp)) * row(lone, xp)
+    tu, tv = with_others(tu, u, others_u, xp), with_others(tv, v, others_v, xp)
+    return tu, xp.real(xp.linalg.diagonal(p)), adjoint(tv, xp)
+
+
+def parted(x, k, full):
+    """The first k columns, and the others if a full matrix has some."""
+    return x[..., :k], x[..., k:] if full and x.shape[-1] > k else None
+
+
+def with_others(tangent, u, others, xp):
+    """The tangent of the first columns, U, with that of the others behind it: dN = -U dU^H N."""
+    return tangent if others is None else xp.concat([tangent, -u @ (adjoint(tangent, xp) @ others)], axis=-1)
+
+
 def svdvals_jvp(t, x, xp):
-    u, _, vh = xp.linalg.svd(x, full_matrices=False)
-    return xp.real(xp.linalg.diagonal(adjoint(u, xp) @ t @ adjoint(vh, xp)))
+    u, s, vh = xp.linalg.svd(x, full_matrices=False)
+    return xp.where(s == 0, 0.0, xp.real(xp.linalg.diagonal(adjoint(u, xp) @ t @ adjoint(vh, xp))))
 
 
 # ------------------------------------------------------------------------------------------------------------------ qr
@@ -206,6 +239,26 @@ def qr_back(q, r, gq, gr, xp):
     inner = q @ (below + adjoint(below, xp) + xp.real(xp.tril(xp.triu(m))))
     found = inner if gq is None else gq + inner
     return adjoint(xp.linalg.solve_triangular(r, adjoint(found, xp), upper=True), xp)
+
+
+def qr_jvp(t, out, mode, x_like, xp):
+    """With dx R^-1 = M and Q^H M = Q^H dQ + dR R^-1: the first is antihermitian, the second triangular."""
+    (q, r), (rows, columns) = out, x_like.shape[-2:]
+    if not x_like.size:
+        return xp.zeros_like(q), xp.zeros_like(r)
+    k = min(rows, columns)
+    (q, others), zeros = parted(q, k, mode == "complete"), xp.zeros_like(r)[..., k:, :]
+    r, rest, t, t_rest = r[..., :k, :k], r[..., :k, k:], t[..., :k], t[..., k:]
+    m = adjoint(xp.linalg.solve_triangular(adjoint(r, xp), adjoint(t, xp)), xp)
+    whole = adjoint(q, xp) @ m
+    below = xp.tril(whole, k=-1)
+    turn = below - adjoint(below, xp) + imaginary(xp.tril(xp.triu(whole)), xp)
+    tq, tr = m - q @ (whole - turn), (whole - turn) @ r
+    if rows < columns:      # R = [R1, Q^H x2]
+        tr = xp.concat([tr, adjoint(q, xp) @ t_rest - turn @ rest], axis=-1)
+    if others is not None:
+        tq, tr = with_others(tq, q, others, xp), xp.concat([tr, zeros], axis=-2)
+    return tq, tr
 
 
 # --------------------------------------------------------------------------------------------------- what is determined

@@ -4,6 +4,7 @@ Must not know any array library.
 Of  out = sum(x1 * x2)  the cotangents are  g * conj(x2)  and  conj(x1) * g,  each summed over the axes that its operand
 lacks. The engine sums those along which an operand was broadcast."""
 
+from agrad.plugins import batches
 from agrad.plugins.axes import inverse, normalise
 from agrad.rules import RuleSet, case
 
@@ -50,7 +51,7 @@ def matmul_x2(g, x1, x1_like, x2_like, xp):
 
 
 rules.bilinear(
-    "matmul", x1=matmul_x1, x2=matmul_x2,
+    "matmul", x1=matmul_x1, x2=matmul_x2, batch=batches.matmul,
     node=lambda args, scalars: PRODUCTS.get(ranks(args), "UnsafeViewBackward0"),
     samples=[
         case((3,), (3,)), case((2, 3), (3,)), case((3,), (3, 2)), case((2, 3), (3, 4)),
@@ -78,7 +79,7 @@ def vecdot_x2(g, x1, axis, xp):
 
 
 rules.bilinear(
-    "vecdot", x1=vecdot_x1, x2=vecdot_x2,
+    "vecdot", x1=vecdot_x1, x2=vecdot_x2, batch=batches.vecdot,
     node=lambda args, scalars: "VdotBackward0" if ranks(args) == (1, 1) else "SumBackward1",
     note="out = sum(conj(x1) * x2) is antilinear in x1, so its conjugate Wirtinger gradient is conj(g) * x2",
     samples=[
@@ -121,7 +122,7 @@ def tensordot_x2(g, x1, axes, x1_like, x2_like, xp):
 
 
 rules.bilinear(
-    "tensordot", x1=tensordot_x1, x2=tensordot_x2,
+    "tensordot", x1=tensordot_x1, x2=tensordot_x2, batch=batches.tensordot,
     node="ViewBackward0",
     samples=[
         case((2, 3), (3, 2), axes=1), case((2, 3), (2, 3)), case((2,), (3,), axes=0), case((), (2, 3), axes=0),

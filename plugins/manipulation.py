@@ -5,6 +5,7 @@ Must not know any array library."""
 from itertools import accumulate
 from math import prod
 
+from agrad.plugins import batches
 from agrad.plugins.axes import inverse, normalise
 from agrad.rules import RuleSet, case, ints, scatter
 
@@ -14,7 +15,7 @@ rules = RuleSet("manipulation")
 # ------------------------------------------------------------------------------------------ one element, one place
 
 rules.linear(
-    "copy", x=lambda g: g,
+    "copy", x=lambda g: g, batch="elementwise",
     node="CloneBackward0", samples=[case(()), case((2, 3)), case((0, 2))],
 )
 rules.linear(
@@ -62,7 +63,7 @@ def unroll(g, shift, axis, xp):
 
 
 rules.linear(
-    "roll", x=unroll,
+    "roll", x=unroll, batch=batches.roll,
     node="RollBackward0",
     samples=[
         case((), 1), case((2, 3), 4), case((2, 3), -1, axis=-1), case((2, 3), (1, 2), axis=(0, 1)),
@@ -83,7 +84,7 @@ rules.linear(
     ],
 )
 rules.linear(
-    "broadcast_arrays", arrays=lambda g: g,
+    "broadcast_arrays", arrays=lambda g: g, batch=batches.broadcast_arrays,
     node="ExpandBackward0", view=True,
     samples=[case([(2, 3)]), case([(3,), (2, 1)]), case([(), (2, 3), (1, 3)]), case([(0,), (1,)])],
 )
@@ -99,7 +100,7 @@ def untile(g, repetitions, x_like, xp):
 
 
 rules.linear(
-    "tile", x=untile,
+    "tile", x=untile, batch=batches.tile,
     node="RepeatBackward0",
     samples=[
         case((), (2,)), case((2, 3), (2, 1)), case((3,), (2, 2)), case((2, 3), (3,)), case((2, 3), ()),
@@ -131,7 +132,7 @@ def unravel(position, shape):
 
 
 rules.linear(
-    "repeat", x=unrepeat,
+    "repeat", x=unrepeat, batch=batches.repeat,
     node=lambda args, scalars: "ViewBackward0" if isinstance(args[1], int) else "IndexSelectBackward0",
     samples=[
         case((), 3), case((2, 3), 2), case((2, 3), 2, axis=0), case((2, 3), 3, axis=-1), case((2, 3), 0, axis=1),
@@ -163,7 +164,7 @@ def restack(g, axis, xp):
 
 
 rules.linear(
-    "concat", arrays=split,
+    "concat", arrays=split, batch=batches.concat,
     node="CatBackward0",
     samples=[
         case([(3,)]), case([(2, 3), (1, 3)]), case([(2, 1), (2, 0), (2, 3)], axis=-1), case([(0, 2), (0, 2)]),
@@ -171,7 +172,7 @@ rules.linear(
     ],
 )
 rules.linear(
-    "stack", arrays=lambda g, axis, xp: xp.unstack(g, axis=axis),
+    "stack", arrays=lambda g, axis, xp: xp.unstack(g, axis=axis), batch=batches.stack,
     node="StackBackward0",
     samples=[case([(), ()]), case([(2, 3)]), case([(2, 3), (2, 3), (2, 3)], axis=-1), case([(0,), (0,)], axis=1)],
 )
@@ -182,4 +183,4 @@ rules.linear(
 )
 
 # Between backends the engine's transfer function records by itself (agrad.transfer); the op only has to exist.
-rules.not_differentiable("transfer", samples=())
+rules.not_differentiable("transfer", samples=(), batch="elementwise")

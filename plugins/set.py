@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from agrad.plugins import batches
 from agrad.rules import RuleSet, case, distinct, ints, point
 
 rules = RuleSet("set")
@@ -20,6 +21,11 @@ def first(x, xp):
     return xp.unique_all(x)[1]
 
 
+def at_first(t, indices, xp):
+    """The tangents of the elements that the values are."""
+    return xp.take(xp.reshape(t, (-1,)), indices, axis=0)
+
+
 SAMPLES = [case(distinct((4,))), case(distinct((2, 3))), case(distinct((0,)))]
 EQUAL = point(([2.0, 1.0, 2.0],), ([1.0, 1.0, 0.0],))
 FIRST: dict[str, Any] = {
@@ -27,10 +33,22 @@ FIRST: dict[str, Any] = {
     "note": "equal elements: the first one gets the gradient; where elements are about to become equal there is none",
 }
 
-rules.not_differentiable("isin", samples=[case(ints((2, 3), 0, 4), ints((2,), 0, 4)), case((3,), (2,), invert=True)])
-rules.general("unique_all", vjp={"x": lambda g, out, x_like, xp: to_first(g[0], out[1], x_like, xp)}, **FIRST)
-rules.general("unique_counts", vjp={"x": lambda g, x, x_like, xp: to_first(g[0], first(x, xp), x_like, xp)}, **FIRST)
-rules.general("unique_inverse", vjp={"x": lambda g, x, x_like, xp: to_first(g[0], first(x, xp), x_like, xp)}, **FIRST)
+rules.not_differentiable(
+    "isin", samples=[case(ints((2, 3), 0, 4), ints((2,), 0, 4)), case((3,), (2,), invert=True)], batch=batches.isin,
+)
 rules.general(
-    "unique_values", vjp={"x": lambda g, x, x_like, xp: to_first(g, first(x, xp), x_like, xp)}, special=[EQUAL], **FIRST
+    "unique_all", vjp={"x": lambda g, out, x_like, xp: to_first(g[0], out[1], x_like, xp)},
+    jvp=lambda t, out, xp: (at_first(t, out[1], xp), None, None, None),
+    batch=batches.by_data("unique_all", batches.VALUES), **FIRST,
+)
+for name in ("unique_counts", "unique_inverse"):
+    rules.general(
+        name, vjp={"x": lambda g, x, x_like, xp: to_first(g[0], first(x, xp), x_like, xp)},
+        jvp=lambda t, x, xp: (at_first(t, first(x, xp), xp), None),
+        batch=batches.by_data(name, batches.VALUES), **FIRST,
+    )
+rules.general(
+    "unique_values", vjp={"x": lambda g, x, x_like, xp: to_first(g, first(x, xp), x_like, xp)},
+    jvp=lambda t, x, xp: at_first(t, first(x, xp), xp), special=[EQUAL],
+    batch=batches.by_data("unique_values", batches.VALUES), **FIRST,
 )

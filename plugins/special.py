@@ -8,6 +8,7 @@ Library of Mathematical Functions, https://dlmf.nist.gov."""
 
 from math import exp, inf, log, nan, pi, sqrt
 
+from agrad.batching import lifted, shifted, spread
 from agrad.plugins import special_formulas as forms
 from agrad.plugins.axes import restore
 from agrad.plugins.special_densities import (
@@ -219,7 +220,10 @@ define(
 define("gamma(z: array, /)", z=lambda z, out, xp: out * xp.special.digamma(z), complex=True, domain=(0.3, 4.0))
 define("gammaln(x: array, /)", x=lambda x, xp: xp.special.digamma(x), domain=(0.3, 4.0))
 define("loggamma(z: array, /)", z=lambda z, xp: xp.special.digamma(z), complex=True, domain=(0.3, 4.0))
-define("gammasgn(x: array, /)", rules.flat, domain=(0.3, 4.0), samples=UNARY, note="constant between the poles")
+define(
+    "gammasgn(x: array, /)", rules.flat, domain=(0.3, 4.0), samples=UNARY, batch="elementwise",
+    note="constant between the poles",
+)
 define(
     "rgamma(z: array, /)", z=lambda z, xp: forms.rgamma_slope(z, xp), complex=True, domain=(-1.8, 3.0),
     special=[point((0.0,), (1.0,)), point((-1.0,), (-1.0,)), point((-2.0,), (2.0,))], note="through DLMF 5.5.3",
@@ -546,22 +550,46 @@ def summand(g, a, b, out, axis, keepdims, return_sign, a_like, b_like, xp):
     return g * xp.exp(a - out)
 
 
+def logsumexp_batch(a, axis, b, keepdims, return_sign, batched, size, xp):
+    """The axes are those of a, and b is no longer."""
+    a = a if "a" in batched else spread(a, size, xp)
+    ndim = a.ndim - 1
+    b = lifted(b, ndim) if "b" in batched else b
+    axis = tuple(range(1, 1 + ndim)) if axis is None else shifted(axis, ndim)
+    return xp.special.logsumexp(a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
+
+
 def logsumexp_by_a(g, a, b, out, axis, keepdims, return_sign, a_like, b_like, xp):
     found = summand(g, a, b, out, axis, keepdims, return_sign, a_like, b_like, xp)
     return found if b is None else b * xp.where((b == 0) & xp.isinf(a), 0.0, found)
 
 
+def logsumexp_along(slope):
+    """The tangent from that of one operand, by its gradient."""
+    def jvp(t, a, b, out, axis, keepdims, return_sign, a_like, b_like, xp):
+        one = xp.ones_like(out[0] if return_sign else out)
+        g = (one, None) if return_sign else one
+        moved = t * slope(g, a, b, out, axis, keepdims, return_sign, a_like, b_like, xp)
+        moved = xp.sum(moved, axis=axis, keepdims=keepdims)
+        return (moved, xp.zeros_like(one)) if return_sign else moved
+
+    return jvp
+
+
 define(
     "logsumexp(a: array, axis: axes = None, b: array? = None, keepdims=False, return_sign=False)", rules.general,
-    vjp={"a": logsumexp_by_a, "b": summand},
+    vjp={"a": logsumexp_by_a, "b": summand}, batch=logsumexp_batch,
+    jvp={"a": logsumexp_along(logsumexp_by_a), "b": logsumexp_along(summand)},
      samples=[*AXES, case((2, 3), axis=0, keepdims=True), case((2, 3), return_sign=True), *WEIGHTED],
     domain={"b": (0.5, 2.0)}, note="nan where all elements are -inf or one is inf: as PyTorch",
 )
 define(
     "softmax(x: array, axis: axes = None)", rules.general, samples=AXES,
     vjp={"x": lambda g, out, axis, xp: out * (g - xp.sum(out * g, axis=axis, keepdims=True))},
+    jvp=lambda t, out, axis, xp: out * (t - xp.sum(out * t, axis=axis, keepdims=True)),
 )
 define(
     "log_softmax(x: array, axis: axes = None)", rules.general, samples=AXES,
     vjp={"x": lambda g, out, axis, xp: g - xp.exp(out) * xp.sum(g, axis=axis, keepdims=True)},
+    jvp=lambda t, out, axis, xp: t - xp.sum(xp.exp(out) * t, axis=axis, keepdims=True),
 )

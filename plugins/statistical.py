@@ -58,11 +58,11 @@ def mean_vjp(g, axis, keepdims, x_like, xp):
 
 
 rules.reduction(
-    "sum", x=sum_vjp, jvp=lambda t, axis, dtype, keepdims, xp: xp.sum(t, axis=axis, dtype=dtype, keepdims=keepdims),
+    "sum", x=sum_vjp, linear_part=True,
     node=node("SumBackward0", "SumBackward1"), samples=reductions() + EMPTY + WIDER,
 )
 rules.reduction(
-    "mean", x=mean_vjp, jvp=lambda t, axis, keepdims, xp: xp.mean(t, axis=axis, keepdims=keepdims),
+    "mean", x=mean_vjp, linear_part=True,
     node=node("MeanBackward0", "MeanBackward1"), samples=reductions(),
 )
 
@@ -131,8 +131,9 @@ def extreme_vjp(g, x, out, axis, keepdims, x_like, xp):
 
 
 def extreme_jvp(t, x, out, axis, keepdims, x_like, xp):
-    share = extreme_vjp(xp.ones_like(out), x, out, axis, keepdims, x_like, xp)
-    return xp.sum(xp.where(share == 0, 0.0, share * t), axis=axis, keepdims=keepdims)
+    hit = (x == restore(out, axis, keepdims, x_like, xp)) | xp.isnan(x)
+    ties = xp.sum(xp.astype(hit, t.dtype), axis=axis, keepdims=keepdims)
+    return xp.sum(xp.where(hit, t, 0.0), axis=axis, keepdims=keepdims) / ties
 
 
 rules.reduction(
@@ -207,8 +208,18 @@ def cumulative_prod_vjp(g, x, axis, include_initial, x_like, xp):
     return product_before(x, axis, xp) * recurrence(g, x, axis, x_like.shape[axis], xp)
 
 
+def cumulative_prod_jvp(t, x, out, axis, include_initial, x_like, xp):
+    """Element j moves by s[j] = t[j] times the product before it + x[j] s[j - 1]: the recurrence from the other end."""
+    (axis,) = normalise(axis, x_like.ndim)
+    x = xp.astype(x, out.dtype, copy=False)
+    own, factors = product_before(x, axis, xp) * t, xp.roll(x, -1, axis=axis)
+    moved = recurrence(xp.flip(own, axis=axis), xp.flip(factors, axis=axis), axis, x_like.shape[axis], xp)
+    moved = xp.flip(moved, axis=axis)
+    return xp.concat([xp.zeros_like(out)[rows(axis, None, 1)], moved], axis=axis) if include_initial else moved
+
+
 rules.general(
-    "cumulative_prod", vjp={"x": cumulative_prod_vjp},
+    "cumulative_prod", vjp={"x": cumulative_prod_vjp}, jvp=cumulative_prod_jvp,
     node="CumprodBackward0",
     samples=[
         *RUNS, *WIDER, case(values([1.0, 0.0, 3.0])),

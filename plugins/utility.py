@@ -1,6 +1,7 @@
 """Rules of the chapter "utility".
 Must not know any array library."""
 
+from agrad.plugins import batches
 from agrad.plugins.axes import normalise
 from agrad.rules import RuleSet, case
 
@@ -49,7 +50,7 @@ def diff_append(g, axis, n, x_like, prepend_like, append_like, xp):
 
 
 rules.linear(
-    "diff", x=diff_x, prepend=diff_prepend, append=diff_append,
+    "diff", x=diff_x, prepend=diff_prepend, append=diff_append, batch=batches.diff,
     node="SubBackward0", view="itself", note="no difference at all, n = 0, leaves prepend and append out",
     samples=[
         case((4,)), case((3, 2), axis=0), case((2, 4), n=2), case((2, 3), n=3), case((2, 2), n=5), case((3,), n=0),

@@ -72,8 +72,20 @@ REFUSED = {  # what is wrong -> (the declaration, what is said about it)
         "demo.f.vjp[x]: a formula asks for 'z'",
     ),
     "an unknown name in a forward rule": (
-        lambda r: r.reduction("demo.f", x=lambda g: g, y=None, jvp=lambda t, z: t),
-        "demo.f.jvp: a formula asks for 'z'",
+        lambda r: r.reduction("demo.f", x=lambda g: g, y=None, jvp={"x": lambda t, z: t}),
+        "demo.f.jvp[x]: a formula asks for 'z'",
+    ),
+    "a cotangent in a forward rule": (
+        lambda r: r.reduction("demo.f", x=lambda g: g, y=None, jvp={"x": lambda t, g: t}),
+        "demo.f.jvp[x]: a formula asks for 'g'; it may ask for t, out, xp, x, y, n and NAME_like",
+    ),
+    "a forward rule for no array": (
+        lambda r: r.reduction("demo.f", x=lambda g: g, y=None, jvp={"n": lambda t: t}),
+        "demo.f.jvp[n]: there is no such array parameter; there are x, y",
+    ),
+    "a forward rule that is no function": (
+        lambda r: r.linear("demo.f", x=lambda g: g, y=None, linear_part=1),
+        "demo.f.linear_part: a forward rule is a function, not 1",
     ),
     "nothing about an array": (
         lambda r: r.elementwise("demo.f", x=1),
@@ -526,7 +538,7 @@ def test_an_override_acts_inside_its_block_and_is_checked_there_with_its_own_sam
     assert result.stdout.splitlines() == [
         "inf 1.0 -0.0",
         "0.0 2.0 -0.0",
-        "sqrt on numpy in float64: 2 cases, 13 checks",
+        "sqrt on numpy in float64: 2 cases, 17 checks",
         "<rule exp (elementwise) of elementwise (agrad-calm 3.0)>",
         f"6 <rule sqrt (elementwise) of elementwise (agrad {agrad.__version__})>",
     ]

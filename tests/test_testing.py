@@ -209,6 +209,12 @@ wrong("parts", lambda x: (x * 2, x * 3), "general", vjp={"x": mixed_up})
 wrong("twice", lambda x, key: x[key], "linear", READ, REPEATED,
       x=lambda g, key, x_like, xp: xp.setitem(x_like.zeros(), key, g))
 wrong("bare", lambda x, n: x * n, "linear", "x: array, n", None, x=lambda g, n: g * n)
+wrong("affine", lambda x: 3 * x + 1, "linear", x=lambda g: 3 * g)
+wrong("tangent", square, "general", vjp={"x": lambda g, x, xp: 2 * g * xp.conj(x)},
+      jvp=lambda t, x, xp: 2 * t * xp.conj(x))
+wrong("bare_tangent", square, "general", vjp={"x": lambda g, x: 2 * g * x}, jvp=lambda t, x: None)
+wrong("forward_once", lambda x, xp: xp.exp(x), "general", vjp={"x": lambda g, out: g * out},
+      jvp=lambda t, out: t * out.detach())
 wrong("right", lambda x, key: x[key], "linear", READ, REPEATED, x=lambda g, key, x_like: scatter(x_like, key, g))
 wrong("unsure", square, "elementwise", x=lambda x: 2 * x, second=False, note="only a table")
 WRONG.install("wrong (tests 1.0)")
@@ -230,6 +236,10 @@ SEEN = {  # op -> (dtype, what the checker says)
     "needs": ("float64", "the gradient of x2 is another when only x2 is a Tensor"),
     "parts": ("float64", "from the results [1] alone is wrong"),
     "twice": ("float64", "gradients are central differences"),
+    "affine": ("float64", "tangents are central differences: the tangent along x is not what central differences give"),
+    "tangent": ("complex128", "tangents are transposed gradients: the tangents along x are"),
+    "bare_tangent": ("float64", "the tangent along x is missing"),
+    "forward_once": ("float64", "the second derivative by x, reverse over forward, is not that of reverse over"),
     "bare": ("float64", "the rule of wrong.bare has no samples"),
 }
 
@@ -250,7 +260,7 @@ def test_every_wrong_rule_is_in_the_table():
 def test_wrong_rules_that_show_only_elsewhere_pass_where_they_are_right():
     check_rule("wrong.conj", dtype="float64")
     check_rule("wrong.single", dtype="float64")
-    assert check_rule("wrong.right").checks == 12
+    assert check_rule("wrong.right").checks == 17
 
 
 def test_a_rule_that_writes_is_seen_where_arrays_cannot_be_made_read_only():

@@ -12,13 +12,15 @@ import numpy as np
 
 from agrad import backends, dtypes, loading, rules
 from agrad.cython_core import engine
-from agrad.testing.checks import CHECKS, CHECKS_OF_UNTRACKED, DOUBLE, Check, gradient_is_declared
+from agrad.testing.agreement import DOUBLE
+from agrad.testing.checks import CHECKS, CHECKS_OF_UNTRACKED, Check, gradient_is_declared
 from agrad.testing.draw import ARRAY_KINDS, case_of_point, samples_of
+from agrad.testing.forward_checks import tangents_are_declared
 from agrad.testing.subject import Refused, Subject
 
 DTYPES = ("float64", "complex128", "float32", "complex64")
 REMARKS = ("Casting complex values to real", r".*degrees of freedom is <= 0")     # of libraries, about our numbers
-SHOWN = 4       # failures that a message shows in full
+SHOWN = 6       # failures that a message shows in full
 
 
 class Report:
@@ -38,7 +40,7 @@ class Report:
     --------
     >>> from agrad.testing import check_rule
     >>> print(check_rule("sin", case=1))
-    sin on numpy in float64: 1 case, 12 checks
+    sin on numpy in float64: 1 case, 17 checks
     """
 
     def __init__(self, op: str, backend: str, dtype: str) -> None:
@@ -119,6 +121,7 @@ def check_rule(name: str, backend: str = "numpy", dtype: str = "float64", case: 
             s = Subject(op, record, adapter, dtype, case_of_point(special, op.signature), (seed,))
             if s.is_complex is is_complex(special) and is_ready(s, report):
                 run(gradient_is_declared(special), s, report, failures)
+                run(tangents_are_declared(special), s, report, failures)
     if failures:
         shown = "\n\n".join(failures[:SHOWN])
         wrong = f"{rule_of(op)!r} fails {count(len(failures), 'check')} on {backend} in {dtype}"
@@ -154,8 +157,8 @@ def check_plugin(name: str, backends: Sequence[str] | None = None, dtypes: Seque
     >>> from agrad.testing import check_plugin
     >>> reports = check_plugin("sorting", backends=["numpy"], dtypes=["float64"])
     >>> print(*reports, sep="\\n")
-    argsort on numpy in float64: 7 cases, 28 checks
-    sort on numpy in float64: 7 cases, 84 checks
+    argsort on numpy in float64: 7 cases, 35 checks
+    sort on numpy in float64: 7 cases, 119 checks
     """
     reports, failures = [], []
     for op in names_of_plugin(name):

@@ -12,14 +12,12 @@ import numpy as np
 from agrad import autograd, backends
 from agrad.rules import Point
 from agrad.testing import differences
+from agrad.testing.agreement import DOUBLE, NEAR, is_exactly, near, same_kind
+from agrad.testing.batch_checks import batches_are_loops, gradients_of_batches_are_loops
 from agrad.testing.draw import is_inexact
+from agrad.testing.forward_checks import FORWARD_CHECKS, all_at_once_transpose
 from agrad.testing.subject import Function, Refused, Subject
 
-DOUBLE = ("float64", "complex128")
-NEAR = 1e-6     # derivatives and central differences, in double precision
-SAME = {  # the same number, computed in two ways
-    "float64": 1e-11, "complex128": 1e-11, "float32": 1e-4, "complex64": 1e-4, "float16": 1e-2, "bfloat16": 8e-2,
-}
 MOST_SUBSETS = 15
 Check = Callable[[Subject], None]
 UNDEFINED = ("empty_like",)     # ops whose values may be anything
@@ -78,16 +76,21 @@ def gradients_fit_their_operands(s: Subject) -> None:
 def gradients_are_central_differences(s: Subject) -> None:
     """The inner product of the cotangent with J t is that of the gradient with t."""
     if s.dtype in DOUBLE:
-        transposes(s, s.evaluate, s.values, s.g, [s.numbers(g) for g in s.first], s.labels, "gradient")
+        moves = list(zip(map(s.numbers, s.along), s.changes, strict=True))
+        transposes(s, s.evaluate, s.values, s.g, [s.numbers(g) for g in s.first], s.labels, "gradient", moves)
 
 
 def transposes(
-    s: Subject, function: Function, values: list[Any], g: list[Any], found: list[Any], labels: list[str], what: str
+    s: Subject, function: Function, values: list[Any], g: list[Any], found: list[Any], labels: list[str], what: str,
+    moves: list[tuple[Any, Any]] | None = None,
 ) -> None:
-    """Raise unless `found` is the transpose of the derivative of `function`, applied to `g`."""
+    """Raise unless `found` is the transpose of the derivative of `function`, applied to `g`.
+
+    `moves`, where they are known: for each operand a direction and how the results change along it.
+    """
     for k, label in enumerate(labels):
-        along = s.call.direction(k, values[k], s.rng)
-        changes = differences.slope(function, values, k, along)
+        along = s.call.direction(k, values[k], s.rng) if moves is None else moves[k][0]
+        changes = differences.slope(function, values, k, along) if moves is None else moves[k][1]
         expected, actual = differences.inner(g, changes), differences.inner([found[k]], [along])
         scale = 1.0 + differences.size(g, changes) + differences.size([found[k]], [along])
         if not abs(expected - actual) <= (s.record.tol or NEAR) * scale:
@@ -237,6 +240,7 @@ def every_operand_keeps_its_own_dtype(s: Subject) -> None:
             numbers = [s.numbers(g) for g in found]
             g = [s.numbers(c) for c in cotangents]
             transposes(s, s.evaluate, values, g, numbers, s.labels, f"gradient, with {label} real,")
+        all_at_once_transpose(s, raws, cotangents, found, f"along all operands, {label} of another dtype,")
 
 
 def rounded(values: Any) -> Any:
@@ -256,36 +260,8 @@ CHECKS: tuple[Check, ...] = (
     value_is_the_kernels, value_is_numpys, gradients_fit_their_operands, gradients_are_central_differences,
     low_precision_is_double_rounded, flat_means_zero, second_order_is_right, every_subset_of_operands_agrees,
     every_subset_of_cotangents_agrees, memory_layout_does_not_matter, every_operand_keeps_its_own_dtype,
-    nothing_was_written_to,
+    *FORWARD_CHECKS, batches_are_loops, gradients_of_batches_are_loops, nothing_was_written_to,
 )
 CHECKS_OF_UNTRACKED: tuple[Check, ...] = (
-    value_is_the_kernels, value_is_numpys, untracked_means_untracked, nothing_was_written_to,
+    value_is_the_kernels, value_is_numpys, untracked_means_untracked, batches_are_loops, nothing_was_written_to,
 )
-
-
-# ------------------------------------------------------------------------------------------------------------ comparing
-
-
-def same_kind(s: Subject, raw: Any, like: Any, what: str) -> None:
-    """Raise unless two raw arrays have the same shape and dtype."""
-    found, expected = ((s.backend.shape_of(a), s.backend.neutral_dtype(a)) for a in (raw, like))
-    if found != expected:
-        raise AssertionError(f"the {what} has shape and dtype {found[0]}, {found[1]}, not {expected[0]}, {expected[1]}")
-
-
-def near(a: Any, b: Any, s: Subject, problem: str) -> None:
-    """Raise unless two arrays agree, by the dtype's tolerance of the largest element; nan equals nan, None None."""
-    if a is None and b is None:
-        return
-    if a is None or b is None or a.shape != b.shape:
-        raise AssertionError(f"{problem}:\n{a}\nagainst\n{b}")
-    tolerance = SAME[s.dtype] if s.dtype in DOUBLE else max(SAME[s.dtype], s.record.tol or 0.0)
-    finite = np.abs(b[np.isfinite(b)])
-    scale = 1.0 + (float(finite.max()) if finite.size else 0.0)
-    if not np.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True):
-        raise AssertionError(f"{problem}:\n{a}\nagainst\n{b}")
-
-
-def is_exactly(found: Any, expected: Any) -> bool:
-    """Equal but for rounding, infinities and nans included."""
-    return found is not None and np.allclose(found, expected, rtol=1e-12, atol=0.0, equal_nan=True)

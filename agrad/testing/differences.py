@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from agrad.autograd.differences import slope as slope
+
 Arrays = Sequence[Any]
-STEP = 1e-6
 
 
 def inner(a: Arrays, b: Arrays) -> float:
@@ -32,13 +33,6 @@ def direction(like: Any, rng: np.random.Generator) -> Any:
     if like.dtype.kind != "c":
         return real
     return real + 1j * rng.uniform(0.5, 1.5, like.shape) * (rng.integers(0, 2, like.shape) * 2.0 - 1.0)
-
-
-def slope(function: Callable[[list[Any]], Arrays], values: Arrays, k: int, along: Any) -> list[Any]:
-    """The derivative of each result of `function` as operand k moves along a direction."""
-    ahead, behind = ([*values[:k], values[k] + step * along, *values[k + 1:]] for step in (STEP, -STEP))
-    pairs = zip(function(ahead), function(behind), strict=True)
-    return [None if a is None or b is None else (a - b) / (2 * STEP) for a, b in pairs]
 
 
 def gradient(function: Callable[[list[Any]], Arrays], values: Arrays, k: int, cotangents: Arrays) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agrad import autograd, dtypes
+from agrad import autograd, dtypes, layers
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 from agrad.testing import differences
@@ -35,6 +35,8 @@ class Subject:
         The same numbers in double precision.
     results : list
         What the kernel gives.
+    number : int
+        Which of the record's samples.
     """
 
     def __init__(self, op: Any, record: Any, backend: Any, dtype: str, sample: Any, seed: tuple[int, ...]) -> None:
@@ -42,7 +44,7 @@ class Subject:
         self.is_complex = dtypes.of(dtype).kind == "complex"
         self.double = "complex128" if self.is_complex else "float64"
         self.call = Call(op.signature, sample, record, self.is_complex, seed)
-        self.rng = np.random.default_rng(seed)
+        self.rng, self.number = np.random.default_rng(seed), seed[-1] if seed else 0
         self.constants: dict[int, Any] = {}
 
     def prepare(self) -> None:
@@ -158,6 +160,46 @@ class Subject:
         n, given = len(self.raws), iter(raws[len(self.raws):])
         cotangents = [None if g is None else next(given) for g in self.cotangents]
         return [self.numbers(g) for g in self.gradients(self.tensors(raws[:n]), cotangents)]
+
+    # -- moving
+
+    @cached_property
+    def along(self) -> list[Any]:
+        """A raw direction to move each operand along."""
+        pairs = enumerate(zip(self.values, self.raws, strict=True))
+        return [self.alike(self.call.direction(k, value, self.rng), raw) for k, (value, raw) in pairs]
+
+    @cached_property
+    def changes(self) -> list[list[Any]]:
+        """The results' central differences as each operand moves along its direction."""
+        return [differences.slope(self.evaluate, self.values, k, self.numbers(t)) for k, t in enumerate(self.along)]
+
+    @cached_property
+    def moved(self) -> list[tuple[list[Tensor], list[Any]]]:
+        """For each operand the results, and their tangents as it alone moves along its direction."""
+        operands = [self.tensor(raw) for raw in self.raws]
+        each = enumerate(map(self.tensor, self.along))
+        return [self.forward(operands, [t if i == k else None for i in range(len(operands))]) for k, t in each]
+
+    def forward(self, operands: Sequence[Tensor], tangents: Sequence[Any]) -> tuple[list[Tensor], list[Any]]:
+        """The results and their tangents, by the op at a level of forward mode; None: an operand that does not move."""
+        with layers.entered("dual") as level:
+            pairs = zip(operands, tangents, strict=True)
+            results = self.run([x if t is None else engine.wrap_level(level, x, t) for x, t in pairs])
+            found = [engine.unwrap_level(level, r) or (engine.constant_of_level(level, r), None) for r in results]
+        return [value for value, _ in found], [t for _, t in found]
+
+    def forward_over_reverse(self) -> list[Any]:
+        """How gradients change as all operands move along their directions; None for those that stay."""
+        with layers.entered("dual") as level:
+            pairs = zip(self.raws, self.along, strict=True)
+            inside = [engine.wrap_level(level, self.tensor(x), self.tensor(t)).requires_grad_() for x, t in pairs]
+            results = [(r, g) for r, g in zip(self.run(inside), self.cotangents, strict=True) if r.requires_grad]
+            if not results:
+                return [None] * len(inside)
+            roots, cotangents = [r for r, _ in results], [self.tensor(g) for _, g in results]
+            found = autograd.grad(roots, inside, cotangents, allow_unused=True)
+            return [None if g is None else (engine.unwrap_level(level, g) or (None, None))[1] for g in found]
 
     @property
     def labels(self) -> list[str]:
