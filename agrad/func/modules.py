@@ -1,0 +1,171 @@
+"""`functional_call`: an object with parameters, called with other ones in their place.
+
+The object is anything whose parameters are attributes; dotted names lead into attributes of attributes. Must know
+nothing of tensors.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def functional_call(
+    module: Any,
+    parameter_and_buffer_dicts: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    args: Any = None,
+    kwargs: dict[str, Any] | None = None,
+    *,
+    tie_weights: bool = True,
+    strict: bool = False,
+) -> Any:
+    """Call an object with some of its parameters replaced, and put them back.
+
+    Parameters
+    ----------
+    module : callable
+        An object with `named_parameters()` (and `named_buffers()`), or any whose attributes are meant.
+    parameter_and_buffer_dicts : dict, or sequence of dicts
+        What to put in place, by dotted name. A name that the call itself gives a new value has that value afterwards.
+    args, kwargs
+        What to call it with; `args` that is not a tuple is the one argument.
+    tie_weights : bool
+        Names of one and the same parameter are replaced together.
+    strict : bool
+        All parameters and buffers must be given, and no other name.
+
+    Returns
+    -------
+    What the call gives.
+
+    Raises
+    ------
+    ValueError
+        If names appear twice or tied parameters are given different values.
+    RuntimeError
+        If `strict` and the names do not fit.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> class Scale:
+    ...     factor = agrad.tensor(2.0)
+    ...     def __call__(self, x):
+    ...         return self.factor * x
+    >>> agrad.func.functional_call(Scale(), {"factor": agrad.tensor(5.0)}, agrad.tensor(3.0))
+    tensor(15.)
+    """
+    dicts = _as_dicts(parameter_and_buffer_dicts)
+    own = _named_values(module)
+    given = {name: value for one in dicts for name, value in one.items()}
+    if strict:
+        _check_names(module, own, given)
+    values = _tied(own, given) if tie_weights else given
+    before: list[tuple[Any, str, Any]] = []
+    try:
+        for name, value in values.items():
+            holder, key = _find(module, name)
+            before.append((holder, key, _put(holder, key, value)))
+        positional = () if args is None else args if isinstance(args, tuple) else (args,)
+        result = module(*positional, **(kwargs or {}))
+        for one in dicts:
+            _hand_back(module, one)
+        return result
+    finally:
+        for holder, key, value in reversed(before):
+            _put(holder, key, value)
+
+
+_ABSENT = object()
+
+
+def _as_dicts(given: Any) -> list[Any]:
+    if isinstance(given, Mapping):
+        return [given]
+    if not isinstance(given, Sequence):
+        raise ValueError(
+            f"Expected parameter_and_buffer_dicts to be a dict, or a list/tuple of dicts, but got {type(given)}"
+        )
+    if not all(isinstance(one, Mapping) for one in given):
+        raise ValueError("Expected all elements of parameter_and_buffer_dicts to be dictionaries")
+    names = [name for one in given for name in one]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"{twice} appeared in multiple dictionaries; behavior of functional call is ambiguous")
+    return list(given)
+
+
+def _named_values(module: Any) -> dict[str, Any]:
+    """What the object says that its parameters and buffers are, under all their names."""
+    found: dict[str, Any] = {}
+    for method in ("named_parameters", "named_buffers"):
+        if hasattr(module, method):
+            found.update(getattr(module, method)(remove_duplicate=False))
+    return found
+
+
+def _check_names(module: Any, own: dict[str, Any], given: dict[str, Any]) -> None:
+    wrong = {
+        "Missing": [name for name in own if name not in given],
+        "Unexpected": [name for name in given if name not in own],
+    }
+    if any(wrong.values()):
+        lines = [f"\n\t{word} key(s): {', '.join(map(repr, names))}." for word, names in wrong.items() if names]
+        raise RuntimeError(f"Error(s) in reparametrizing for {type(module).__name__}:{''.join(lines)}")
+
+
+def _tied(own: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The given values, also under the other names of the same parameters."""
+    names: dict[int, list[str]] = {}
+    for name, value in own.items():
+        names.setdefault(id(value), []).append(name)
+    values = dict(given)
+    for group in names.values():
+        new = [name for name in group if name in given]
+        if len({id(given[name]) for name in new}) > 1:
+            raise ValueError(
+                f"functional_call got multiple values for keys {sorted(new)}, which are tied. "
+                "Consider using tie_weights=False"
+            )
+        if new:
+            values.update(dict.fromkeys(group, given[new[0]]))
+    return values
+
+
+def _find(module: Any, name: str) -> tuple[Any, str]:
+    """The object that holds a dotted name, and its last part."""
+    *path, key = name.split(".")
+    for part in path:
+        if isinstance(module, Mapping):
+            module = module[part]
+        elif isinstance(module, Sequence):
+            module = module[int(part)]
+        elif hasattr(module, part):
+            module = getattr(module, part)
+        else:
+            raise AttributeError(f"{type(module).__name__} has no attribute `{part}`")
+    return module, key
+
+
+def _put(holder: Any, key: str, value: Any) -> Any:
+    """Put a value in place and give the one from before; _ABSENT for none."""
+    if isinstance(holder, (Mapping, Sequence)):
+        entries: Any = holder
+        place = int(key) if isinstance(holder, Sequence) else key
+        before, entries[place] = entries[place], value
+        return before
+    before = vars(holder).get(key, _ABSENT) if hasattr(holder, "__dict__") else getattr(holder, key, _ABSENT)
+    if value is _ABSENT:
+        delattr(holder, key)
+    else:
+        setattr(holder, key, value)
+    return before
+
+
+def _hand_back(module: Any, given: Any) -> None:
+    """What the call assigned to a name is the name's value in the caller's dict."""
+    for name, value in given.items():
+        holder, key = _find(module, name)
+        now = holder[int(key)] if isinstance(holder, Sequence) else (
+            holder[key] if isinstance(holder, Mapping) else getattr(holder, key)
+        )
+        if now is not value:
+            given[name] = now
