@@ -225,6 +225,140 @@ def test_tasks_may_leave_their_modes_in_any_order():
     assert seen == [True, True, True]
 
 
+def packs():
+    """Whether a hook saw what a product saves."""
+    seen = []
+    with contextlib.suppress(RuntimeError), agrad.autograd.graph.saved_tensors_hooks(seen.append, lambda t: t):
+        agrad.ones(1).requires_grad_() ** 2
+    return len(seen)
+
+
+def saves_a_copy():
+    y = agrad.exp(agrad.ones(1).requires_grad_())
+    y.zero_()
+    try:
+        y.sum().backward()
+    except RuntimeError:
+        return False
+    return True
+
+
+def keeps_zeros():
+    x = agrad.zeros(1).requires_grad_()
+    (g,) = agrad.autograd.grad(agrad.where(x > 0, agrad.sqrt(x), 0.0).sum(), x)
+    return g.item() == 0.0
+
+
+def notes_tracebacks():
+    return "traceback_" in (agrad.ones(1).requires_grad_() * 2).grad_fn.metadata
+
+
+def has_a_level():
+    try:
+        agrad.autograd.forward_ad.make_dual(agrad.ones(1), agrad.ones(1))
+    except RuntimeError:
+        return False
+    return True
+
+
+HOOKED = []
+
+
+def note_hook(t):
+    HOOKED.append(threading.get_ident())
+    return t
+
+
+def is_hooked():
+    before = len(HOOKED)
+    agrad.ones(1).requires_grad_() ** 2
+    return len(HOOKED) > before
+
+
+MODES = {  # name: (enter it, what can be seen of it)
+    "no_grad": (agrad.no_grad, agrad.is_grad_enabled),
+    "inference_mode": (agrad.inference_mode, agrad.is_inference_mode_enabled),
+    "use_backend": (lambda: agrad.use_backend("array_api_strict"), agrad.get_default_backend),
+    "zero_stays_zero": (agrad.autograd.zero_stays_zero, keeps_zeros),
+    "mutation": (agrad.autograd.graph.allow_mutation_on_saved_tensors, saves_a_copy),
+    "hooks": (lambda: agrad.autograd.graph.saved_tensors_hooks(note_hook, lambda t: t), is_hooked),
+    "no hooks": (lambda: agrad.autograd.graph.disable_saved_tensors_hooks("no"), packs),
+    "detect_anomaly": (lambda: agrad.autograd.detect_anomaly(check_nan=False), notes_tracebacks),
+    "dual_level": (lambda: agrad.autograd.forward_ad.dual_level(), has_a_level),
+}
+each_mode = pytest.mark.parametrize("name", MODES)
+quietly = pytest.mark.filterwarnings("ignore:Anomaly Detection")
+
+
+@quietly
+@each_mode
+def test_a_mode_does_not_reach_other_threads(name):
+    mode, look = MODES[name]
+    usual, seen = look(), []
+    with mode():
+        thread = threading.Thread(target=lambda: seen.append(look()))
+        thread.start()
+        thread.join()
+        assert look() != usual
+    assert seen == [usual]
+    assert look() == usual
+
+
+@quietly
+@each_mode
+def test_a_mode_does_not_reach_other_tasks(name):
+    mode, look = MODES[name]
+    usual, seen = look(), []
+
+    async def inside(entered, looked):
+        with mode():
+            entered.set()
+            await looked.wait()
+            seen.append(look())
+        seen.append(look())
+
+    async def outside(entered, looked):
+        await entered.wait()
+        seen.append(look())
+        looked.set()
+
+    async def main():
+        entered, looked = asyncio.Event(), asyncio.Event()
+        await asyncio.gather(inside(entered, looked), outside(entered, looked))
+
+    asyncio.run(main())
+    assert seen[0] == usual == seen[2]
+    assert seen[1] != usual
+
+
+@quietly
+@pytest.mark.parametrize("name", [name for name in MODES if name != "dual_level"])  # a level ends with its block
+def test_a_task_started_inside_a_mode_is_inside(name):
+    mode, look = MODES[name]
+    usual = look()
+
+    async def child():
+        return look()
+
+    async def main():
+        with mode():
+            task = asyncio.create_task(child())
+        return await task, look()
+
+    within, after = asyncio.run(main())
+    assert within != usual == after
+
+
+@quietly
+@each_mode
+def test_a_mode_ends_with_an_exception(name):
+    mode, look = MODES[name]
+    usual = look()
+    with pytest.raises(KeyError), mode():
+        raise KeyError
+    assert look() == usual
+
+
 # ---- interrupts
 
 

@@ -19,10 +19,9 @@ def pytest_configure(config):
 
 @pytest.fixture
 def torch():
-    previous = agrad.get_default_dtype()
     agrad.set_default_dtype(agrad.float32)
     yield agrad
-    agrad.set_default_dtype(previous)
+    agrad.set_default_dtype(None)
 
 
 @pytest.fixture

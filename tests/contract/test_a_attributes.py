@@ -157,6 +157,17 @@ def test_s012_an_unused_output_has_a_zero_gradient(t):
     assert t.grad.tolist() == [0.0, 1.0]
 
 
+def test_s012_several_outputs_share_a_node(torch):
+    a = torch.tensor([[2.0, 0.5], [0.5, 3.0]], requires_grad=True)
+    eigenvalues, vectors = torch.linalg.eigh(a)
+    assert eigenvalues.grad_fn is vectors.grad_fn
+    assert (eigenvalues.output_nr, vectors.output_nr) == (0, 1)
+    (eigenvalues * torch.tensor([1.0, 2.0])).sum().backward()
+    v = vectors.detach()
+    expected = torch.matmul(v * torch.tensor([[1.0, 2.0]]), v.mT).tolist()
+    assert [x for row in a.grad.tolist() for x in row] == pytest.approx([x for row in expected for x in row])
+
+
 def test_s013_integer_outputs_are_not_tracked(t):
     values, indices = t.max(dim=0)
     assert values.requires_grad

@@ -120,6 +120,35 @@ def test_s028_creation_from_a_tracked_tensor_is_not_tracked(name, torch, t):
     assert getattr(torch, name)(t).requires_grad is False
 
 
+def test_s028_random_numbers_from_a_tracked_tensor(backend, torch, t):
+    assert torch.rand_like(t).requires_grad is False
+    assert torch.randn_like(t).requires_grad is False
+    drawn = torch.normal(t, 1.0)
+    assert drawn.requires_grad
+    assert drawn.shape == t.shape
+    drawn.sum().backward()
+    assert t.grad.tolist() == [0.0, 0.0]
+    t.grad = None
+    for spread in (t, torch.ones(2) * t):
+        torch.normal(torch.zeros(2), spread).sum().backward()
+        assert t.grad.tolist() == [0.0, 0.0]
+    chances = torch.tensor([0.0, 1.0], requires_grad=True)
+    thrown = torch.bernoulli(chances)
+    assert thrown.tolist() == [0.0, 1.0]
+    thrown.sum().backward()
+    assert chances.grad.tolist() == [0.0, 0.0]
+
+
+def test_s028_normal_numbers_have_the_mean_and_spread_they_are_given(backend, torch):
+    torch.manual_seed(5)
+    drawn = torch.normal(torch.full((10_000,), 3.0), 0.5)
+    assert drawn.mean().item() == pytest.approx(3.0, abs=0.05)
+    assert drawn.std(dim=0).item() == pytest.approx(0.5, abs=0.05)
+    assert torch.normal(2.0, 0.0, (2, 3)).tolist() == [[2.0] * 3] * 2
+    heads = torch.bernoulli(torch.full((10_000,), 0.25))
+    assert heads.mean().item() == pytest.approx(0.25, abs=0.03)
+
+
 def test_s029_any_tracked_input_makes_a_tracked_result(torch, t):
     assert torch.stack([t, torch.zeros(2)]).requires_grad
     assert torch.stack([torch.zeros(2), t]).requires_grad

@@ -4,6 +4,20 @@ import copy
 import pickle
 
 import pytest
+from array_libraries import BACKENDS, is_installed
+
+import agrad
+
+IMMUTABLE = ("jax", "dask")  # a write makes a new array
+
+
+@pytest.fixture(params=[*BACKENDS, *IMMUTABLE], autouse=True)
+def library(request):
+    """Run the test once per array library."""
+    if not is_installed(request.param):
+        pytest.skip(f"{request.param} is not installed")
+    with agrad.use_backend(request.param):
+        yield request.param
 
 
 def test_s046_detach_shares_storage_and_version(torch, t):
@@ -21,6 +35,7 @@ def test_s046_detach_shares_storage_and_version(torch, t):
     assert d._version == y._version == 2
 
 
+@pytest.mark.parametrize("library", BACKENDS, indirect=True)
 def test_s047_data_shares_storage_but_not_the_version(t):
     y = t.exp()
     y.data[0] = 5.0
@@ -28,6 +43,17 @@ def test_s047_data_shares_storage_but_not_the_version(t):
     assert y._version == 0
     y.sum().backward()  # the write is not detected, so exp's gradient is what was written
     assert t.grad.tolist()[0] == 5.0
+
+
+@pytest.mark.differs("PyTorch's arrays can all be written")
+@pytest.mark.parametrize("library", IMMUTABLE, indirect=True)
+def test_s047_a_write_that_makes_a_new_array_is_seen(t):
+    y = t.exp()
+    y.data[0] = 5.0
+    assert y.tolist()[0] == 5.0
+    assert y._version == 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
 
 
 def test_s048_detach_in_place_makes_a_leaf(t):

@@ -168,6 +168,20 @@ def test_s063_a_gradient_that_was_set_keeps_its_flag(torch, t):
     assert t.grad.tolist() == [2.0, 2.0]
 
 
+@pytest.mark.differs("PyTorch takes a sparse gradient of a dense tensor, and makes the sum dense")
+def test_s064_a_gradient_has_the_library_of_its_tensor(torch, t):
+    sparse = pytest.importorskip("sparse")
+    other = torch.asarray(sparse.COO.from_numpy(np.asarray([0.0, 5.0], dtype=np.float32)))
+    with pytest.raises(RuntimeError, match="sparse"):
+        t.grad = other
+    assert t.grad is None
+    other.requires_grad_()
+    for _ in range(2):
+        (other * other).sum().backward()
+    assert type(other.grad.array) is sparse.COO
+    assert other.grad.numpy().tolist() == [0.0, 20.0]
+
+
 @pytest.mark.parametrize("value", [3.0, [3.0], [[3.0]]])
 def test_s065_a_scalar_leaf_is_its_own_root(value, torch):
     leaf = torch.tensor(value, requires_grad=True)

@@ -17,6 +17,9 @@ AGAIN = (
 )
 
 
+on_every_backend = pytest.mark.usefixtures("backend")
+
+
 def leaf(torch, *values):
     return torch.tensor(values, requires_grad=True)
 
@@ -267,6 +270,7 @@ def test_s086_a_node_runs_once_whatever_its_fan_out(t):
     assert calls == [[11.0, 11.0]]
 
 
+@on_every_backend
 def test_s087_an_exception_keeps_what_was_stored(torch, t):
     class Stop(Exception):
         pass
@@ -289,6 +293,7 @@ def test_s087_an_exception_keeps_what_was_stored(torch, t):
     assert early.grad.tolist() == [2.0, 2.0]
 
 
+@on_every_backend
 def test_s088_callbacks_run_at_the_end_of_the_walk(torch, t):
     engine = torch.autograd.Variable._execution_engine
     order = []
@@ -305,6 +310,7 @@ def test_s088_callbacks_run_at_the_end_of_the_walk(torch, t):
         engine.queue_callback(lambda: None)
 
 
+@on_every_backend
 def test_s089_backward_runs_in_the_calling_thread(t):
     threads = []
     m = t * 2
@@ -313,6 +319,7 @@ def test_s089_backward_runs_in_the_calling_thread(t):
     assert threads == [threading.get_ident()]
 
 
+@on_every_backend
 def test_s089_a_deep_graph_is_walked_and_freed_without_recursion(torch):
     x = leaf(torch, 1.0)
     y = x
@@ -323,6 +330,7 @@ def test_s089_a_deep_graph_is_walked_and_freed_without_recursion(torch):
     del y
 
 
+@on_every_backend
 def test_s089_nested_walks(torch, t):
     depth = 0
 
@@ -342,6 +350,7 @@ def test_s089_nested_walks(torch, t):
     assert t.grad.tolist() == [400.0, 400.0]
 
 
+@on_every_backend
 def test_s090_threads_accumulate_into_one_leaf(torch):
     shared = torch.zeros(1000, requires_grad=True)
 
@@ -364,6 +373,21 @@ def test_s091_saved_values_are_freed_by_reference_count(torch, t):
         alive = weakref.ref(array)
         y = (t * torch.from_numpy(array)).sum()
         del array
+        assert alive() is not None
+        y.backward()
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+@on_every_backend
+def test_s091_arrays_of_every_library_are_freed(torch, t):
+    gc.disable()
+    try:
+        factor = torch.ones(2) * 3
+        alive = weakref.ref(factor.array)
+        y = (t * factor).sum()
+        del factor
         assert alive() is not None
         y.backward()
         assert alive() is None

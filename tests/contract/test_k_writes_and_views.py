@@ -402,6 +402,15 @@ def test_s138_an_expanded_tensor_cannot_be_written(torch):
     assert base.tolist() == [1.0]
 
 
+@pytest.mark.differs("there is no out= and no resize_: results are new arrays on every library")
+def test_s139_nothing_writes_into_an_array_it_is_given(torch, t):
+    target = torch.zeros(2)
+    with pytest.raises(TypeError):
+        torch.add(t, t, out=target)
+    assert target.tolist() == [0.0, 0.0]
+    assert not hasattr(t, "resize_")
+
+
 def test_s140_a_write_in_no_grad_keeps_the_history(torch, t):
     y = t * 2
     node = y.grad_fn

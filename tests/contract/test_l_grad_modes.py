@@ -1,8 +1,11 @@
 """Section L: grad modes and inference mode. Threads and tasks at once are tested in test_threads.py."""
 
+import asyncio
 import threading
 
 import pytest
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 def test_s143_modes_nest_and_are_restored(torch):
@@ -117,6 +120,29 @@ def test_s146_a_new_thread_starts_with_grad_mode_on(torch):
         thread.start()
         thread.join()
     assert seen == [True]
+
+
+@pytest.mark.differs("PyTorch's modes leak from task to task")
+def test_s146_each_task_has_its_own_mode(torch):
+    seen = []
+
+    async def inside(entered, looked):
+        with torch.no_grad():
+            entered.set()
+            await looked.wait()
+            seen.append(torch.is_grad_enabled())
+
+    async def outside(entered, looked):
+        await entered.wait()
+        seen.append(torch.is_grad_enabled())
+        looked.set()
+
+    async def main():
+        entered, looked = asyncio.Event(), asyncio.Event()
+        await asyncio.gather(inside(entered, looked), outside(entered, looked))
+
+    asyncio.run(main())
+    assert seen == [True, False]
 
 
 def test_s147_inference_tensors(torch, t):

@@ -41,6 +41,9 @@ def table(rows):
         "ceil": (lambda m, x: m.ceil(x), [[-1.5, 0.0, 2.2]], [[0.0, 0.0, 0.0]]),
         "trunc": (lambda m, x: m.trunc(x), [[-1.5, 0.0, 2.2]], [[0.0, 0.0, 0.0]]),
         "complex abs": (lambda m, z: m.abs(z), [[0j, 3 + 4j]], [[0j, 0.6 + 0.8j]]),
+        "relu": (lambda m, x: m.relu(x), [[-1.0, 0.0, 2.0]], [[0.0, 0.0, 1.0]]),
+        "vector_norm": (lambda m, x: m.linalg.vector_norm(x), [[0.0, 0.0]], [[0.0, 0.0]]),
+        "1-norm": (lambda m, x: m.linalg.vector_norm(x, ord=1), [[0.0, -2.0]], [[0.0, -1.0]]),
     }
 )
 def test_s176_kinks_have_a_zero_gradient(program, inputs, expected, gradients):
@@ -60,6 +63,8 @@ def test_s176_flat_functions_stay_tracked(torch, t):
         "acos(1)": (lambda m, x: m.acos(x), [1.0], [-INF]),
         "asin(2)": (lambda m, x: m.asin(x), [2.0], [NAN]),
         "atan2(0, 0)": (lambda m, y, x: m.atan2(y, x), [0.0, 0.0], [0.0, 0.0]),
+        "sinc(0)": (lambda m, x: m.special.sinc(x), [0.0], [0.0]),
+        "logsumexp of -inf": (lambda m, x: m.special.logsumexp(x, 0), [[-INF, -INF]], [[NAN, NAN]]),
         "std of one element": (lambda m, x: x.std(dim=0), [[3.0]], [[NAN]]),
         "std of equal elements": (lambda m, x: x.std(dim=0), [[3.0, 3.0, 3.0]], [[0.0, 0.0, 0.0]]),
     }
@@ -75,11 +80,17 @@ def test_s177_hypot_at_the_origin_is_finite(gradients):
     assert a in (0.0, 0.5)
 
 
+@pytest.mark.differs("PyTorch gives NaN for the second: 0 log(y) is 0 for every y")
+def test_s177_xlogy_at_the_origin(gradients):
+    assert gradients(lambda m, x, y: m.special.xlogy(x, y), 0.0, 0.0) == [0.0, 0.0]
+
+
 @table(
     {
         "max()": (lambda m, x: x.max(), [[2.0, 1.0, 2.0]], [[0.5, 0.0, 0.5]]),
         "min()": (lambda m, x: x.min(), [[1.0, 1.0, 2.0]], [[0.5, 0.5, 0.0]]),
         "amax": (lambda m, x: m.amax(x, 0), [[2.0, 1.0, 2.0]], [[0.5, 0.0, 0.5]]),
+        "inf-norm": (lambda m, x: m.linalg.vector_norm(x, ord=INF), [[2.0, 1.0, -2.0]], [[0.5, 0.0, -0.5]]),
         "amin of a matrix": (
             lambda m, x: m.amin(x, (0, 1)),
             [[[1.0, 1.0], [1.0, 1.0]]],
@@ -163,6 +174,31 @@ def test_s180_second_derivative_of_a_product_with_a_zero(torch):
 
 @table(
     {
+        "sqrt": (lambda m, x: m.where(x > 0, m.sqrt(x), x * 0), [[0.0, 1.0]], [[NAN, 0.5]]),
+        "log": (lambda m, x: m.where(x > 0, m.log(x), x * 0), [[0.0, 2.0]], [[NAN, 0.5]]),
+        "divide": (lambda m, x: m.where(x > 0, 1 / x, x * 0), [[0.0, 2.0]], [[NAN, -0.25]]),
+    }
+)
+def test_s181_the_branch_not_taken_may_bring_nan(program, inputs, expected, gradients):
+    assert same(gradients(program, *inputs), expected)
+
+
+@pytest.mark.differs("PyTorch has no such mode")
+@table(
+    {
+        "sqrt": (lambda m, x: m.where(x > 0, m.sqrt(x), x * 0), [[0.0, 1.0]], [[0.0, 0.5]]),
+        "log": (lambda m, x: m.where(x > 0, m.log(x), x * 0), [[0.0, 2.0]], [[0.0, 0.5]]),
+        "divide": (lambda m, x: m.where(x > 0, 1 / x, x * 0), [[0.0, 2.0]], [[0.0, -0.25]]),
+    }
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_s181_zero_stays_zero_on_request(program, inputs, expected, gradients, torch, backend):
+    with torch.autograd.zero_stays_zero():
+        assert same(gradients(program, *inputs), expected)
+
+
+@table(
+    {
         "remainder": (lambda m, a, b: m.remainder(a, b), [7.5, 2.0], [1.0, -3.0]),
         "remainder, negative": (lambda m, a, b: m.remainder(a, b), [-7.5, 2.0], [1.0, 4.0]),
         "%": (lambda m, a, b: a % b, [7.5, 2.0], [1.0, -3.0]),
@@ -222,8 +258,56 @@ def test_s184_real_parts_of_complex_functions(program, inputs, expected, gradien
     assert found == pytest.approx(expected[0])
 
 
+@pytest.mark.differs("PyTorch gives 0")
+def test_s185_the_determinant_of_a_singular_matrix_has_its_gradient(torch, backend):
+    for values, cofactors in (
+        ([[1.0, 2.0], [2.0, 4.0]], [[4.0, -2.0], [-2.0, 1.0]]),
+        ([[0.0, 1.0], [0.0, 3.0]], [[3.0, 0.0], [-1.0, 0.0]]),
+        ([[0.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]),
+    ):
+        a = torch.tensor(values, dtype=torch.float64, requires_grad=True)
+        torch.linalg.det(a).backward()
+        found = a.grad.tolist()
+        assert all(row == pytest.approx(wanted, abs=1e-12) for row, wanted in zip(found, cofactors, strict=True))
+
+
+def test_s185_the_gradient_of_cholesky_is_symmetric(torch, backend):
+    a = torch.tensor([[4.0, 1.0, 0.5], [1.0, 3.0, 0.2], [0.5, 0.2, 2.0]], dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor([[1.0, 0.0, 0.0], [2.0, 3.0, 0.0], [4.0, 5.0, 6.0]], dtype=torch.float64)
+    (torch.linalg.cholesky(a) * weights).sum().backward()
+    for i in range(3):
+        for j in range(i):
+            assert a.grad[i, j].item() == pytest.approx(a.grad[j, i].item(), rel=1e-12)
+
+
+def test_s185_vectors_of_repeated_eigenvalues_have_no_gradient(torch, backend):
+    a = torch.eye(3, dtype=torch.float64).requires_grad_()
+    eigenvalues, vectors = torch.linalg.eigh(a)
+    (found,) = torch.autograd.grad((vectors * torch.ones(3)).sum(), a, retain_graph=True)
+    assert any(math.isnan(g) for row in found.tolist() for g in row)
+    (found,) = torch.autograd.grad((eigenvalues**3).sum(), a)
+    assert found.tolist() == [[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0]]
+
+
+@pytest.mark.differs("PyTorch gives NaN: another pair of eigenvalues is equal")
+def test_s185_other_vectors_are_not_disturbed(torch, backend):
+    a = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 4.0]], dtype=torch.float64, requires_grad=True)
+    last = torch.linalg.eigh(a)[1][:, 2]
+    (last[0] * last[2]).backward()
+    found = [[a.grad[i, j].item() + a.grad[j, i].item() for j in range(3)] for i in range(3)]
+    expected = [[0.0, 0.0, 1 / 3], [0.0, 0.0, 0.0], [1 / 3, 0.0, 0.0]]  # first-order perturbation: 1 / (4 - 1)
+    assert all(row == pytest.approx(wanted, abs=1e-12) for row, wanted in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize("name", ["argmax", "argmin", "argsort", "count_nonzero"])
 def test_s186_integer_results_are_not_tracked(name, torch, t):
     result = getattr(torch, name)(t)
     assert result.requires_grad is False
     assert result.grad_fn is None
+
+
+def test_s186_the_rank_of_a_matrix_is_not_tracked(torch, t):
+    rank = torch.linalg.matrix_rank(t.reshape(1, 2))
+    assert rank.item() == 1
+    assert rank.requires_grad is False
+    assert rank.grad_fn is None
