@@ -151,6 +151,7 @@ cdef class Packed:
     cdef object unpack                  # the hook that makes a Tensor of it again
     cdef Cell cell                      # storage to check, where the hook gave the saved tensor itself or a twin of it
     cdef uint32_t version               # version that was saved
+    cdef readonly int ndim              # axes of what was packed
     cdef bint keeps                     # its node is running: what was unpacked is kept,
     cdef Tensor unpacked                # here
 

@@ -44,3 +44,4 @@ include "custom.pxi"        # functions that users write: their ctx, forward and
 include "anomaly.pxi"       # anomaly mode
 include "walk.pxi"          # plan and walk
 include "hooks.pxi"         # hooks of nodes and leaves
+include "introspection.pxi" # what a node saved, by name

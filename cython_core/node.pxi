@@ -229,6 +229,7 @@ cdef class Node:
         cdef int i
         cdef Op op = self.rule.op
         given = self.args if self.args is not None else op.defaults
+        given = tuple([(<PackedKey>value).key if type(value) is PackedKey else value for value in given])
         if op.n_arrays < 0:
             return given
         likes = []
@@ -298,6 +299,12 @@ cdef class Node:
         if self.details is None or self.details.variable is None:
             raise AttributeError(f"{name_of(self)} has no attribute 'variable'")
         return self.details.variable()
+
+    def __getattr__(self, name):
+        return node_attribute(self, name)
+
+    def __dir__(self):
+        return [*object.__dir__(self), *attribute_names(self)]
 
     def _sequence_nr(self):
         """Position in the order of creation."""

@@ -55,7 +55,7 @@ cdef Packed pack_with(SavedHooks hooks, Tensor t):
     cdef Packed packed = Packed.__new__(Packed)
     cdef Mode mode = current_mode()
     cdef Cell cell = cell_of(t)
-    packed.unpack, packed.version = hooks.unpack, cell.version
+    packed.unpack, packed.version, packed.ndim = hooks.unpack, cell.version, len(shape_of(t.backend, t.raw))
     set_mode(mode.replace(grad=False, saved_hooks=None))
     try:
         packed.value = hooks.pack(t)

@@ -14,6 +14,7 @@ from agrad.autograd import graph
 from agrad.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from agrad.autograd.function import Function
 from agrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, zero_stays_zero
+from agrad.autograd.graph.edges import tensor_at
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 
@@ -87,12 +88,14 @@ def backward(
         warnings.warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2)
         grad_tensors = grad_variables
     roots = _as_tensors(tensors, "tensors")
+    retaining = () if inputs is None else _listed(inputs)
     inputs = None if inputs is None else _as_inputs(inputs, "backward")
     if not roots:
         return
     grads = _cotangents(roots, grad_tensors)
-    for t in inputs or ():
-        t.retain_grad()
+    for t in retaining:
+        if isinstance(t, Tensor):
+            t.retain_grad()
     if create_graph and not _warned:
         _warned.append(True)
         warnings.warn(
@@ -179,6 +182,8 @@ def grad(
     else:
         found = engine.run_backward(roots, _cotangents(roots, grad_outputs), retain, create_graph, leaves, False)
     for i, (t, g) in enumerate(zip(leaves, found, strict=True)):
+        if g is None and materialize_grads and engine.raw_value(t) is None:
+            raise RuntimeError("materialize_grads cannot be used for a GradientEdge that does not know its shape")
         if g is None and materialize_grads:
             found[i] = engine.zeros_like(t)
         elif g is None and not allow_unused:
@@ -214,23 +219,28 @@ def _rows(level: Any, n: int, g: Tensor) -> Tensor:
     return engine.find_op("broadcast_to").function(g, (n, *g.shape))    # type: ignore[no-any-return]
 
 
+def _listed(value: Any) -> tuple[Any, ...]:
+    """One thing or a sequence of them, as a tuple; an edge is one thing."""
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, graph.GradientEdge) else (value,)
+
+
 def _as_tensors(value: Any, what: str) -> tuple[Tensor, ...]:
-    """One Tensor or a sequence of them, as a tuple."""
-    found = (value,) if isinstance(value, Tensor) else tuple(value) if isinstance(value, Sequence) else None
-    if found is None or not all(isinstance(t, Tensor) for t in found):
-        wrong = value if found is None else next(t for t in found if not isinstance(t, Tensor))
-        raise TypeError(f"{what} must be a Tensor or a sequence of Tensors, but got {type(wrong).__name__}")
+    """Tensors or edges, one or a sequence of them, as a tuple of Tensors."""
+    found = tuple(tensor_at(t) if isinstance(t, graph.GradientEdge) else t for t in _listed(value))
+    for t in found:
+        if not isinstance(t, Tensor):
+            raise TypeError(f"{what} must be a Tensor or a sequence of Tensors, but got {type(t).__name__}")
     return found
 
 
 def _as_inputs(value: Any, caller: str) -> tuple[Tensor, ...]:
-    """The inputs of a walk: tensors that require grad."""
-    found = (value,) if isinstance(value, Tensor) else tuple(value) if isinstance(value, Sequence) else (value,)
+    """The inputs of a walk: tensors that require grad, or edges."""
+    found = tuple(tensor_at(t) if isinstance(t, graph.GradientEdge) else t for t in _listed(value))
     if not found:
         raise RuntimeError(f"`inputs` argument to `{caller}()` cannot be empty.")
     for t in found:
         if not isinstance(t, Tensor):
-            raise TypeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
+            raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
         if not t.requires_grad:
             raise RuntimeError(
                 "One of the differentiated Tensors does not require grad"
@@ -257,6 +267,13 @@ def _cotangent(i: int, root: Tensor, g: Any) -> Tensor:
     if not root.requires_grad:
         inside = "; inside a transform, what is outside is reached by agrad.func.grad only" * engine.tracks_inside(root)
         raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn{inside}")
+    if engine.raw_value(root) is None:      # an edge that does not know its shape
+        if g is None:
+            raise RuntimeError(
+                "grad can be implicitly created only for scalar outputs: this edge does not know its shape, make it "
+                "with get_gradient_edge()"
+            )
+        return g
     if g is None:
         if root.size != 1:
             raise RuntimeError("grad can be implicitly created only for scalar outputs")

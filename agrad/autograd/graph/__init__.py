@@ -1,21 +1,27 @@
 """The graph as an object: its nodes, and what may be done to saved values. Must know no backend and no rule."""
 
 from agrad.autograd.grad_mode import ModeContext
+from agrad.autograd.graph.edges import GradientEdge, get_gradient_edge
 from agrad.autograd.graph.hooks import register_multi_grad_hook
+from agrad.autograd.graph.names import saved_names
 from agrad.autograd.graph.saved_hooks import disable_saved_tensors_hooks, save_on_cpu, save_on_disk, saved_tensors_hooks
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Node, Tensor
 
 __all__ = [
+    "GradientEdge",
     "Node",
     "allow_mutation_on_saved_tensors",
     "disable_saved_tensors_hooks",
+    "get_gradient_edge",
     "increment_version",
     "register_multi_grad_hook",
     "save_on_cpu",
     "save_on_disk",
     "saved_tensors_hooks",
 ]
+
+engine.install_saved_names(saved_names)
 
 
 class allow_mutation_on_saved_tensors(ModeContext):

@@ -38,7 +38,7 @@ class saved_tensors_hooks:
     --------
     >>> import agrad
     >>> x = agrad.tensor([1.0, 2.0], requires_grad=True)
-    >>> with agrad.autograd.graph.saved_tensors_hooks(lambda t: t.astype(agrad.float32), lambda t: t.astype(agrad.float64)):
+    >>> with agrad.autograd.graph.saved_tensors_hooks(lambda t: t.float(), lambda t: t.double()):
     ...     y = x.exp()
     >>> y.sum().backward()
     >>> x.grad
@@ -63,7 +63,7 @@ class saved_tensors_hooks:
 
 @contextlib.contextmanager
 def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
-    """Refuse `saved_tensors_hooks` inside: entering them raises RuntimeError with this message, as does using them already.
+    """Refuse `saved_tensors_hooks` inside: entering them raises RuntimeError with this message, as does being in them.
 
     Examples
     --------
@@ -227,7 +227,7 @@ class _File:
 
 
 def _delete(path: Path) -> None:
-    with contextlib.suppress(OSError):      # in use (Windows): it goes with the folder, or with the system's own cleaning
+    with contextlib.suppress(OSError):      # in use, on Windows: it goes with the folder
         path.unlink()
 
 
