@@ -137,6 +137,8 @@ cdef tuple results_of(Walk walk, Node node, Step* step, object g):
         try:
             walk.send_any(node, step, g, False)
             for k in range(n):
+                if kept[k] < 0:
+                    continue
                 found[k] = shown(node.backend, take(&caught[k], backend_of_edge(node, k), &owned))
         finally:
             walk.slots = slots

@@ -25,7 +25,7 @@ cdef bint is_operand(Op op, int position):
 cdef int saved_position(Node node, str name) except -2:
     """The position that a name stands for, -1 if the node saves nothing under it."""
     cdef Rule rule = node.rule
-    if not rule.differentiable:
+    if not rule.differentiable or node.flags & CUSTOM:
         return -1
     position = saved_names(rule.op).get(name)
     if position is None or is_operand(rule.op, position) and not rule.saves_any >> <int>position & 1:
@@ -62,7 +62,7 @@ cdef object static_for_user(Backend backend, object value):
 cdef list attribute_names(Node node):
     """The names of what a node saved."""
     names = []
-    if node.rule.differentiable:
+    if node.rule.differentiable and not node.flags & CUSTOM:
         for name, position in saved_names(node.rule.op).items():
             if saved_position(node, name) >= 0:
                 names.append("_saved_" + name)
