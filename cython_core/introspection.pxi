@@ -40,7 +40,7 @@ cdef object node_attribute(Node node, str name):
     if raw or name.startswith("_saved_"):
         position = saved_position(node, name[11 if raw else 7:])
     if position < 0 or raw and not is_operand(node.rule.op, position):
-        raise AttributeError(f"{node.name()!r} object has no attribute {name!r}")
+        raise AttributeError(f"{name_of(node)!r} object has no attribute {name!r}")
     return new_saved_tensor(node, position) if raw else saved_for_user(node, position)
 
 
