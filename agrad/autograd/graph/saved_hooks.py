@@ -211,18 +211,19 @@ class _File:
     def __init__(self, folder: _Folder, values: np.ndarray[Any, Any], t: Tensor) -> None:
         folder.n_files += 1
         self._folder, self._path = folder, folder.path / f"{folder.n_files}.npy"
-        self._backend, self._device = t.backend_, t.device
-        self._dtype, self._shape = values.dtype, values.shape
-        # dtypes that NumPy does not know by itself (bfloat16) would come back as bytes without a meaning
+        self._backend, self._dtype, self._device = t.backend_, t.dtype, t.device
+        self._form = values.dtype, values.shape
+        # as bytes: dtypes that NumPy does not know by itself would come back without their meaning
         np.save(self._path, np.ascontiguousarray(values).reshape(-1).view(np.uint8))
         weakref.finalize(self, _delete, self._path)
 
     def read(self) -> Tensor:
         """A tensor on the file's pages, where the backend can share NumPy's memory; else a copy."""
         pages = np.asarray(np.load(self._path, mmap_mode="c"))
-        values = pages.view(self._dtype).reshape(self._shape)
+        dtype, shape = self._form
+        values = pages.view(dtype).reshape(shape)
         backend = self._backend
-        raw = backend.from_numpy(values, None, backend.to_device(self._device), None)
+        raw = backend.from_numpy(values, backend.to_dtype(self._dtype), backend.to_device(self._device), None)
         return engine.make_tensor(backend, backend.normalise(raw))
 
 
