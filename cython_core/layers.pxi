@@ -315,6 +315,11 @@ cdef object for_key(Tensor t, object key):
 cdef int deepen(Op op, Tensor t, Backend backend) except -1:
     """A tensor that a value of a deeper level is about to be written into becomes one of that level."""
     cdef Tensor before, after, base
+    cdef Mode mode = current_mode()
+    base = t.view_.base if t.view_ is not None else t
+    check_writable(t, mode, mode.grad)
+    if base.flags & TRACKED and base.node is None:
+        raise RuntimeError("a value inside a transform (vmap, jvp, ...) is written into a leaf that requires grad; write into a clone() of it")
     if t.view_ is not None and not t.view_.detached and Py_REFCNT(<PyObject*>t.cell) == 2:     # the base's and this view's: nobody else sees the write
         base = t.view_.base
         base.cell, base.seen, t.cell = None, 0, None

@@ -426,7 +426,10 @@ cdef class Walk:
             slot = self.edges[step.first_edge + k]
             r = <Tensor>results[k]
             if slot >= 0 and r is not None:
-                add_to_slot(&self.slots[slot], r.backend, r if self.create_graph else r.raw, False)
+                sent = r if self.tensors else r.raw
+                if self.keeps_zeros:
+                    sent = keep_all_zeros(r.backend, gs, sent, self.tensors)
+                add_to_slot(&self.slots[slot], r.backend, sent, False)
         return 0
 
     cdef int deliver(self, Node node, int k, int slot, object r, object g, bint tensors, bint new) except -1:
