@@ -232,11 +232,11 @@ def shifting(op: Op) -> Callable[[int, Sequence[Any]], list[Any]]:
 
 def without_unknown(shape: Any, own: tuple[Any, ...]) -> tuple[Any, ...]:
     """A shape for samples of the shape `own` with its -1 written out: a batch may have no samples to tell it from."""
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    known = prod(n for n in shape if n != -1)
-    if shape.count(-1) != 1 or not isinstance(known, int) or known == 0:
-        return shape
-    return tuple(prod(own) // known if n == -1 else n for n in shape)
+    given: tuple[Any, ...] = (shape,) if isinstance(shape, int) else tuple(shape)
+    known = prod(n for n in given if n != -1)
+    if given.count(-1) != 1 or not isinstance(known, int) or known == 0:
+        return given
+    return tuple(prod(own) // known if n == -1 else n for n in given)
 
 
 # ------------------------------------------------------------------------------------------------------------- declared
@@ -272,7 +272,8 @@ def declared(op: Op, function: Callable[..., Any]) -> BatchRule:
 
 def loop(op: Op) -> BatchRule:
     """Once per sample, results stacked: for ops of others of which nothing is known. Says so once."""
-    call, said = caller(op), []
+    call = caller(op)
+    said: list[bool] = []
 
     def rule(size: int, values: Sequence[Any], batched: Sequence[Any]) -> Any:
         if not said:

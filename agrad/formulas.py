@@ -23,9 +23,9 @@ def compile_record(
     """The engine's formulas for a record: one per array parameter, or one for all."""
     arrays = [p for p in signature.parameters if p.kind in ARRAY_KINDS]
     where = f"{origin}: {record.name}.vjp"
-    for field in ("jvp", "linear_part"):
-        if getattr(record, field) not in (None, True):
-            compile_forward(getattr(record, field), signature, f"{origin}: {record.name}.{field}")
+    for field, given in (("jvp", record.jvp), ("linear_part", record.linear_part)):
+        if given is not None and given is not True:
+            compile_forward(given, signature, f"{origin}: {record.name}.{field}")
     check_batch(record.batch, signature, f"{origin}: {record.name}.batch")
     if record.family == "not_differentiable":
         return (None,) * len(arrays), None

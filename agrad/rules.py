@@ -49,9 +49,10 @@ because it is not made of differentiable ops.
 
 **Batches (vmap) follow from the line**: elementwise and select ops broadcast, ``core=`` says which axes an op acts on,
 axes and shapes of the one array that an op takes are counted from behind the batch. Where that is not enough, a record
-has ``batch=``: "elementwise", or a function of any of the op's parameters, `xp`, `size` (how many samples) and `batched`
-(a dict of the parameters that are batched: True, or for `array*` and `key` a bool for each part). The batch is the first
-axis of what is batched, and must be that of every result. Other ops run once for each sample, with a warning.
+has ``batch=``: "elementwise", or a function of any of the op's parameters, `xp`, `size` (how many samples) and
+`batched` (a dict of the parameters that are batched: True, or for `array*` and `key` a bool for each part). The batch
+is the first axis of what is batched, and must be that of every result. Other ops run once for each sample, with a
+warning.
 
 Further fields of a record: ``node`` (PyTorch's name of the graph node, or a function of (args, scalars)), ``view`` (the
 result may share memory with the first argument; "itself": it is either that argument or new), ``complex`` (False: real

@@ -112,7 +112,8 @@ cdef class SavedTensor:
         """What the node keeps; an error where hooks cannot take it."""
         cdef Node node = self.node
         if node.flags & FREED and not node.saved_mask:
-            raise RuntimeError("Calling register_hooks on a saved tensor after it has been freed. " + SECOND_TIME[SECOND_TIME.index("Saved intermediate"):])
+            raise RuntimeError("Calling register_hooks on a saved tensor after it has been freed. "
+                               + SECOND_TIME[SECOND_TIME.index("Saved intermediate"):])
         if not node.saved_mask >> self.position & 1:
             raise RuntimeError("Calling register_hooks on a saved tensor with value None is forbidden")
         raw = saved_field(node, self.position)

@@ -320,7 +320,7 @@ cdef int deepen(Op op, Tensor t, Backend backend) except -1:
     check_writable(t, mode, mode.grad)
     if base.flags & TRACKED and base.node is None:
         raise RuntimeError("a value inside a transform (vmap, jvp, ...) is written into a leaf that requires grad; write into a clone() of it")
-    if t.view_ is not None and not t.view_.detached and Py_REFCNT(<PyObject*>t.cell) == 2:     # the base's and this view's: nobody else sees the write
+    if t.view_ is not None and not t.view_.detached and Py_REFCNT(<PyObject*>t.cell) == 2:     # the base's and this view's, nobody else's
         base = t.view_.base
         base.cell, base.seen, t.cell = None, 0, None
         deepen(op, base, backend)

@@ -248,6 +248,9 @@ def test_early_stop_ends_a_run_after_the_last_value():
         checkpoint(f, x).backward()
     assert reached == ["sin", "end", "sin", "end"]
     reached.clear()
+    set_checkpoint_early_stop(False)(lambda: checkpoint(f, x).backward())()
+    assert reached == ["sin", "end", "sin", "end"]
+    reached.clear()
     checkpoint(f, x, early_stop=False).backward()
     assert reached == ["sin", "end", "sin", "end"]
     reached.clear()

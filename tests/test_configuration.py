@@ -183,7 +183,10 @@ def test_preferred_plugins_keep_their_order_and_lose_their_blanks(monkeypatch):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ('bakend = "torch"', "unknown key 'bakend'; known are backend, device, dtype, plugins, on_saved_write, zero_stays_zero"),
+        (
+            'bakend = "torch"',
+            "unknown key 'bakend'; known are backend, device, dtype, plugins, on_saved_write, zero_stays_zero",
+        ),
         ("backend = 3", "backend: expected a name, not 3"),
         ('device = ""', "device: expected a name, not ''"),
         ('dtype = "int32"', "dtype: expected one of 'float16', 'bfloat16', 'float32', 'float64', not 'int32'"),
@@ -232,7 +235,9 @@ def test_a_variable_is_refused_by_name(variable, text, name, monkeypatch):
         lookup(name)
 
 
-@pytest.mark.parametrize(("name", "value"), [("on_saved_write", 1), ("plugins.prefer", 3), ("dtype", "int8"), ("zero_stays_zero", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("on_saved_write", 1), ("plugins.prefer", 3), ("dtype", "int8"), ("zero_stays_zero", 0)]
+)
 def test_a_refused_call_changes_nothing(name, value):
     with pytest.raises(ValueError, match=r"set_default.*expected"):
         set_default(name, value)

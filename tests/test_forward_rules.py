@@ -130,6 +130,19 @@ def test_an_op_whose_derivative_raises_raises_the_same():
         jvp(agrad.special.polygamma, (tensor(1.0), tensor(1.0)), (tensor(2.0), None))
 
 
+def test_an_overriding_rule_acts_in_its_block_only():
+    doubled = RuleSet("statistical", override=True)
+    doubled.reduction("max", x=lambda g: g, jvp=lambda t, xp: 2 * xp.sum(t))
+    doubled.install("doubled (tests 1.0)")
+    x, t, before = tensor(1.0, 3.0), tensor(5.0, 7.0), engine.get_mode()
+    for overrides, expected in (((doubled,), 24.0), (None, 7.0), ((doubled,), 24.0)):
+        engine.set_mode(before.replace(overrides=overrides))
+        try:
+            assert tangent(agrad.max, (x, t)).item() == expected
+        finally:
+            engine.set_mode(before)
+
+
 # -------------------------------------------------------------------------------------- what a record may say wrongly
 
 

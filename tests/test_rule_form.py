@@ -538,7 +538,7 @@ def test_an_override_acts_inside_its_block_and_is_checked_there_with_its_own_sam
     assert result.stdout.splitlines() == [
         "inf 1.0 -0.0",
         "0.0 2.0 -0.0",
-        "sqrt on numpy in float64: 2 cases, 17 checks",
+        "sqrt on numpy in float64: 2 cases, 19 checks",
         "<rule exp (elementwise) of elementwise (agrad-calm 3.0)>",
         f"6 <rule sqrt (elementwise) of elementwise (agrad {agrad.__version__})>",
     ]

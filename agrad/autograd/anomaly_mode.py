@@ -5,7 +5,6 @@ rule.
 """
 
 import sys
-import traceback
 import warnings
 from types import FrameType
 from typing import Self
@@ -104,6 +103,8 @@ def is_anomaly_check_nan_enabled() -> bool:
 
 def _user_stack() -> list[str]:
     """The stack down to the user's own line, as lines of a traceback."""
+    import traceback  # when something is traced, not with agrad
+
     return traceback.format_stack(_user_frame()[0])
 
 

@@ -10,7 +10,7 @@ from agrad import layers
 from agrad.autograd.tangents import fitting_tangent
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
-from agrad.func.pytrees import flatten, flatten_like, unflatten
+from agrad.func.pytrees import StructureError, flatten, flatten_like, unflatten
 from agrad.func.reverse import ArgNums, Tracking, check_outputs, chosen_arguments, make_vjp, split_aux, switch, walk
 
 _API = "jvp(f, primals, tangents)"
@@ -61,14 +61,14 @@ def push_forward(
     chosen = range(len(primals)) if argnums is None else chosen_arguments(argnums, len(primals))
     varied = primals if argnums is None else tuple(primals[i] for i in chosen)
     values, structure = flatten(varied)
-    directions, found = flatten(tangents)
-    if found != structure:
+    try:
+        directions = flatten_like(structure, tangents)
+    except StructureError:
         raise RuntimeError(
             f"{_API}: Expected primals and tangents to have the same python structure. For example, if primals is a "
             f"tuple of 3 tensors, tangents also must be. Got primals with structure {structure} and tangents with "
-            f"structure {found}"
-        )
-    directions = flatten_like(structure, tangents)
+            f"structure {flatten(tangents)[1]}"
+        ) from None
     _check_tensors(values, "primals")
     _check_tensors(directions, "tangents")
     aux = None
@@ -157,12 +157,12 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
 
     def jvp_fn(*tangents: Any) -> Any:
         """The product of the Jacobian with tangents."""
-        directions, found = flatten(tangents)
-        if found != structure:
+        try:
+            directions = flatten_like(structure, tangents)
+        except StructureError:
             raise RuntimeError(
-                f"Expected the tangents {found} to have the same argspec as the primals {structure}"
-            )
-        directions = flatten_like(structure, tangents)
+                f"Expected the tangents {flatten(tangents)[1]} to have the same argspec as the primals {structure}"
+            ) from None
         for i, (t, x) in enumerate(zip(directions, values, strict=True)):
             for what in ("shape", "device", "dtype"):
                 if getattr(t, what) != getattr(x, what):

@@ -101,7 +101,8 @@ class Batch:
 
     def call(self, values: Sequence[Any]) -> list[Tensor]:
         """The op on one sample."""
-        positional, keywords = [], {}
+        positional: list[Any] = []
+        keywords: dict[str, Any] = {}
         for p, value in zip(self.parameters, values, strict=True):
             if p.role == "keyword_only":
                 keywords[p.name] = value
@@ -145,6 +146,7 @@ def batches_are_loops(s: Subject) -> None:
 
 
 def compare(s: Subject, batch: Batch, chosen: Sequence[Place], expected: list[list[Tensor]]) -> None:
+    """Raise unless the op on the batch gives what is expected for each sample."""
     what = f"with batches of {', '.join(map(str, named(batch, chosen)))}"
     try:
         found = batch.whole(chosen)
@@ -203,8 +205,10 @@ def gradients_of_batches_are_loops(s: Subject) -> None:
             near(a, b, s, f"the gradient of {named(batch, [place])[0]} of sample {k} differs in a batch")
 
 
-def gradients(roots: Sequence[Tensor], leaves: Sequence[Tensor], weights: Sequence[Any]) -> Sequence[Tensor | None]:
+def gradients(roots: Sequence[Tensor], leaves: Sequence[Tensor], weights: Sequence[Any]) -> Sequence[Any]:
+    """Gradients for the leaves, None where no result depends on one."""
     pairs = [(r, w) for r, w in zip(roots, weights, strict=True) if w is not None and r.requires_grad]
     if not pairs:
         return [None] * len(leaves)
-    return autograd.grad([r for r, _ in pairs], leaves, [w for _, w in pairs], allow_unused=True)
+    found: Sequence[Any] = autograd.grad([r for r, _ in pairs], leaves, [w for _, w in pairs], allow_unused=True)
+    return found

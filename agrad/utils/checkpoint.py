@@ -32,7 +32,7 @@ def noop_context_fn() -> tuple[Any, Any]:
 _early_stop: ContextVar[bool | None] = ContextVar("agrad_checkpoint_early_stop", default=None)
 
 
-class set_checkpoint_early_stop:
+class set_checkpoint_early_stop(contextlib.ContextDecorator):
     """Decide for all checkpoints inside whether a second run ends as soon as the last value that is needed is there.
 
     Parameters

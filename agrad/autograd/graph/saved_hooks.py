@@ -5,8 +5,6 @@ Must know no single library.
 
 import contextlib
 import os
-import shutil
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,6 +198,9 @@ class _Folder:
     """A temporary folder that goes with the last file in it."""
 
     def __init__(self, directory: str | os.PathLike[str] | None) -> None:
+        import shutil  # these two and what they import are slow to load
+        import tempfile
+
         self.path = Path(tempfile.mkdtemp(prefix="agrad-saved-", dir=directory))
         self.n_files = 0
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
