@@ -15,7 +15,7 @@ configured name exists is for them to say.
 """
 
 import os
-import threading
+from _thread import allocate_lock  # threading itself takes two milliseconds to import
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -112,7 +112,7 @@ _called: dict[str, Setting] = {}  # level 3
 _ambient: dict[str, Setting] = {}  # levels 4 to 6, filled on first need
 _project: list[tuple[str, dict[str, Any]]] = []  # the file's table, once read: at most one pair
 _policy: list[tuple[str, bool]] = []  # what every walk asks for, once looked up: at most one pair
-_changing = threading.Lock()  # so that no walk keeps a policy from before a change
+_changing = allocate_lock()  # so that no walk keeps a policy from before a change
 
 
 def lookup(name: str, scoped: Any = None) -> Setting:
