@@ -75,8 +75,9 @@ def fitted(t: Any, out: Tensor, rule: Rule) -> Any:
         return None
     if not isinstance(t, Tensor):
         raise TypeError(f"{label_of(rule)} returned {type(t).__name__}, expected a Tensor")
-    if t.shape != out.shape and all(isinstance(n, int) for n in (*t.shape, *out.shape)):
-        t = out.backend_.facade.broadcast_to(t, out.shape)
+    if t.shape != out.shape:
+        known = all(isinstance(n, int) for n in (*t.shape, *out.shape))
+        t = out.backend_.facade.broadcast_to(t, out.shape) if known else t + zeros_like(out)
     if t.dtype != out.dtype:
         xp = out.backend_.facade
         t = xp.astype(xp.real(t) if out.dtype.kind == "real" and t.dtype.kind == "complex" else t, out.dtype)
@@ -156,16 +157,17 @@ def select(rule: Rule, record: Record) -> Jvp:
 
 
 def linear(rule: Rule, record: Record) -> Jvp:
-    """The op itself, of the tangents: what it gives has the result's shape and dtype; but integers are no tangents."""
-    call, positions = caller(rule.op), array_positions(rule.op)
-    casts = next((i for i, p in enumerate(rule.op.signature.parameters) if p.kind == "dtype"), None)
+    """The op itself, of the tangents; of one array they fit as they are."""
+    call, positions, parameters = caller(rule.op), array_positions(rule.op), rule.op.signature.parameters
+    fits = [p.kind for p in parameters if p.kind in ARRAY_KINDS] == ["array"]
+    casts = next((i for i, p in enumerate(parameters) if p.kind == "dtype"), None)
 
     def jvp(values: Values, tangents: Values, out: Any) -> Any:
         moved = list(values)
         for i in positions:
             moved[i] = tangents[i] if type(tangents[i]) is Tensor else moving(values[i], tangents[i])
         found = call(moved)
-        return found if casts is None or values[casts] is None else fitted_all(found, out, rule)
+        return found if fits and (casts is None or values[casts] is None) else fitted_all(found, out, rule)
 
     return jvp
 

@@ -114,6 +114,8 @@ def _broadcast_to(x: Any, /, shape: Any) -> Any:
 
 def _reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Any:
     shape, chunks = known(shape), getattr(shape, "chunks", None)
+    if 0 in x.shape:
+        x = x.rechunk(-1)           # Dask divides by lengths
     try:
         result = da.reshape(x, shape)
     except NotImplementedError:     # Dask merges or splits axes, not both at once

@@ -20,10 +20,9 @@ cdef int note_view(Op op, Mode mode, Tensor base, Tensor out, object args, int o
         elif not take_from_array(op, mode, base, out, args, output):
             return 0
     view = View.__new__(View)
-    root = base.view_.base if base.view_ is not None else base
-    view.base, view.parent, view.op, view.args, view.output = root, base.view_, op, args, output
-    view.detached = base.view_ is not None and base.view_.detached
-    view.recording = mode.grad and not view.detached
+    root = base if base.view_ is None or base.view_.detached else base.view_.base      # a detached view has a history of its own
+    view.base, view.parent, view.op, view.args, view.output = root, base.view_ if root is not base else None, op, args, output
+    view.recording = mode.grad
     view.base_node, view.base_tracked = root.node, (root.flags & TRACKED) != 0
     out.view_ = view
     out.flags &= <uint8_t>~INFERENCE       # a view of a normal tensor is normal
@@ -307,13 +306,8 @@ cdef int store(Tensor t, object value, Op op) except -1:
         written = call_with(op_write_view, (wrap(base.backend, base.raw), wrap(t.backend, fitted), view_steps(t)))
     finally:
         set_mode(mode)
-    if t.backend.mutable and type(base.raw) is base.backend.array_type:
-        base.backend.write(base.raw, (<Tensor>written).raw)
-    else:
-        base.raw = base.cell.array = (<Tensor>written).raw
-    wrote(t, op)
-    base.seen = t.seen
-    t.raw = fitted
+    store(base, (<Tensor>written).raw, op)
+    t.raw, t.seen = fitted, base.seen
     return 0
 
 

@@ -398,7 +398,7 @@ cdef class Tensor:
     @property
     def _base(self):
         """The tensor that owns the storage of this view; None for others."""
-        return self.view_.base if self.view_ is not None else None
+        return self.view_.base if self.view_ is not None and not self.view_.detached else None
 
     def __setattr__(self, name, value):
         if not hasattr(Tensor, name):

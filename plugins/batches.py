@@ -334,18 +334,23 @@ class Key:
     ndim : int
         How many axes a sample's key picks.
     mask : (Tensor, int) or None
-        A mask that differs from sample to sample, and on which axis it begins; the rest of the key takes everything.
+        A mask that can be done without positions, as a batch, and on which axis it begins; the rest takes everything.
+
+    A sample's value to be written, if there is one, has the shape `writes`.
     """
 
-    def __init__(self, key, flags, x, x_flag, size, xp):
+    def __init__(self, key, flags, x, x_flag, size, xp, writes=None):
         parts = list(key) if isinstance(key, tuple) else [key]
         flags = list(flags) if flags else [False] * len(parts)
         parts = [as_array(part, xp) for part in parts]
         self.moves = self.mask = None
-        masks = [flag and is_mask(part, xp) for part, flag in zip(parts, flags, strict=True)]
         ndim = rank(x, x_flag)
+        alone = writes is not None and len(parts) == 1 and is_mask(parts[0], xp) and not flags[0]
+        if alone and all(n == 1 for n in writes[: max(0, len(writes) + parts[0].ndim - ndim)]):   # the same everywhere
+            parts, flags = [xp.expand_dims(parts[0], axis=0)], [True]
+        masks = [flag and is_mask(part, xp) for part, flag in zip(parts, flags, strict=True)]
         if any(masks):
-            self.take_mask(parts, flags, masks, ndim)
+            self.take_mask(parts, masks, ndim)
             return
         if any(flags):
             parts, flags = without_masks(parts, flags, xp)
@@ -374,7 +379,7 @@ class Key:
         if source != target:
             self.moves = source, target
 
-    def take_mask(self, parts, flags, masks, ndim):
+    def take_mask(self, parts, masks, ndim):
         """A mask alone, but for what takes everything."""
         own = masks.index(True)
         others = [part for i, part in enumerate(parts) if i != own]
@@ -490,21 +495,21 @@ def under_mask(value, flag, own, xp):
 
 
 def setitem(x, key, value, batched, size, xp):
-    x = as_batch(x, "x" in batched, size, xp)
-    own = Key(key, batched.get("key"), x, True, size, xp)
+    x, (own, given) = as_batch(x, "x" in batched, size, xp), (batched.get("key"), "value" in batched)
+    own = Key(key, own, x, True, size, xp, writes=shape_of(value, given))
     if own.mask is not None:
-        mask, value = under_mask(value, "value" in batched, own, xp)
+        mask, value = under_mask(value, given, own, xp)
         return xp.astype(xp.where(mask, value, x), x.dtype, copy=False)
-    return xp.setitem(x, own.parts, to_write(value, "value" in batched, own, size, xp))
+    return xp.setitem(x, own.parts, to_write(value, given, own, size, xp))
 
 
 def scatter_add(x, key, values, batched, size, xp):
-    x = as_batch(x, "x" in batched, size, xp)
-    own = Key(key, batched.get("key"), x, True, size, xp)
+    x, (own, given) = as_batch(x, "x" in batched, size, xp), (batched.get("key"), "values" in batched)
+    own = Key(key, own, x, True, size, xp, writes=shape_of(values, given))
     if own.mask is not None:
-        mask, values = under_mask(values, "values" in batched, own, xp)
+        mask, values = under_mask(values, given, own, xp)
         return xp.scatter_add(x, ..., xp.where(mask, values, xp.zeros_like(x)))
-    return xp.scatter_add(x, own.parts, to_write(values, "values" in batched, own, size, xp))
+    return xp.scatter_add(x, own.parts, to_write(values, given, own, size, xp))
 
 
 def scatter(arrays, keys, like, batched, size, xp):

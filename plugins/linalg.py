@@ -17,6 +17,8 @@ from agrad.plugins.linalg_spectral import (
     eigh_jvp,
     eigh_vjp,
     eigvals_back,
+    eigvals_jvp,
+    eigvalsh_jvp,
     invariants_of_eig,
     invariants_of_eigh,
     invariants_of_eigvals,
@@ -449,7 +451,7 @@ def eigvalsh_vjp(g, x, xp):
 rules.general(
     "linalg.eigvalsh",
     vjp={"x": eigvalsh_vjp},
-    jvp=lambda t, x, x_like, xp: eigh_jvp(t, xp.linalg.eigh(x), x_like, xp)[0],
+    jvp=eigvalsh_jvp,
     node="LinalgEighBackward0", samples=HERMITIAN,
     note="right where eigenvalues are equal; its own derivative, that needs eigenvectors, is nan there",
 )
@@ -477,7 +479,7 @@ def eigvals_vjp(g, x, x_like, xp):
 rules.general(
     "linalg.eigvals",
     vjp={"x": eigvals_vjp},
-    jvp=lambda t, x, x_like, xp: eig_jvp(t, xp.linalg.eig(x), x_like, xp)[0],
+    jvp=eigvals_jvp,
     node="LinalgEigBackward0", samples=DIAGONALISABLE, invariants=lambda out, xp: [invariants_of_eigvals(out[0], xp)],
     note="a defective matrix has no derivative: numbers without bound, or the library's error for a singular matrix",
 )

@@ -61,8 +61,17 @@ def eigh_jvp(t, out, x_like, xp):
     w, v = out
     if not x_like.size:
         return xp.zeros_like(w), xp.zeros_like(v)
-    p = adjoint(v, xp) @ (0.5 * (t + adjoint(t, xp))) @ v
+    p = turned_into(v, t, xp)
     return xp.real(xp.linalg.diagonal(p)), v @ (p * inverse_gaps(w, x_like.shape[-1], x_like, xp))
+
+
+def turned_into(v, t, xp):
+    """The Hermitian part of a tangent in the basis of the eigenvectors."""
+    return adjoint(v, xp) @ (0.5 * (t + adjoint(t, xp))) @ v
+
+
+def eigvalsh_jvp(t, x, xp):
+    return xp.real(xp.linalg.diagonal(turned_into(xp.linalg.eigh(x)[1], t, xp)))
 
 
 # ----------------------------------------------------------------------------------------------------------------- eig
@@ -100,6 +109,11 @@ def eig_jvp(t, out, x_like, xp):
     turn = p * inverse_gaps(w, n, x_like, xp)
     lengths = xp.sum((adjoint(v, xp) @ v) * xp.matrix_transpose(turn), axis=-1)
     return xp.linalg.diagonal(p), v @ (turn - embed(lengths, n, x_like, xp))
+
+
+def eigvals_jvp(t, x, xp):
+    v = xp.linalg.eig(x)[1]
+    return xp.linalg.diagonal(xp.linalg.solve(v, xp.astype(t, v.dtype) @ v))
 
 
 # ----------------------------------------------------------------------------------------------------------------- svd

@@ -287,7 +287,7 @@ def key_of(parts, flags, k, backend):
 def test_keys_of_all_kinds_mixed(seed, backend):
     draw, rng, read = random.Random(seed), np.random.default_rng(seed), 0
     xp = backends.find(backend).facade
-    for _ in range(200):
+    for _ in range(60):
         parts, flags = random_key(draw, rng)
         each = draw.random() < 0.6 or not any(flags)
         x = array(rng.normal(size=((SIZE,) if each else ()) + LENGTHS), backend)
@@ -308,7 +308,7 @@ def test_keys_of_all_kinds_mixed(seed, backend):
             op = rules.find(name).function
             values = [op(x[k] if each else x, key, value[k] if own else value) for k, key in enumerate(keys)]
             same(batch(name, [x, parts, value], [each, flags, own]), np.stack([out.numpy() for out in values]))
-    assert read > 100
+    assert read > 25
 
 
 @pytest.mark.parametrize("own", [True, False])

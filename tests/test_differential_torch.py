@@ -21,12 +21,15 @@ GROUPS = {  # module -> the backends that its programs run on
     "modes": USUAL,
     "functions": USUAL,
     "transforms": USUAL,
+    "mixtures": USUAL,
     "writes": (*USUAL, "array_api_strict", "jax"),
     "views": (*USUAL, "array_api_strict", "jax"),
 }
 EVERYWHERE = None
 DIFFERENT = {  # (program, backend) -> why agrad departs from PyTorch on purpose there
     ("batched_values_written_into_a_plain_tensor", EVERYWHERE): "a tensor that nobody else holds becomes batched",
+    ("backward_inside_transforms", EVERYWHERE): "walks inside transforms are ordinary walks",
+    ("hooks_on_a_view_that_is_written", EVERYWHERE): "a hook sees the gradient of the old value, on views too",
     ("a_tracked_value_written_into_integers", "array_api_strict"): "the library itself mixes no integers with floats",
     ("overwritten_through_data", "jax"): "an array that cannot be written has no other way to it",
 }
@@ -88,4 +91,4 @@ def test_a_program_sees_the_same(name, backend):
 def test_every_program_ends_in_pytorch():
     """A program that PyTorch ends with an error compares nothing after it."""
     ended = {name: events[-1] for name in PROGRAMS if (events := seen_in_pytorch(name)) and events[-1][0] == "ended by"}
-    assert ended == {}
+    assert ended.keys() == {"backward_inside_transforms"}

@@ -168,6 +168,14 @@ def test_the_same_numbers_for_all_samples(how, backend):
     assert (found == found[0]).all()
 
 
+def test_probabilities_and_means_of_every_sample():
+    p = agrad.asarray(np.tile([[0.0], [1.0]], (1, 50)))
+    assert_same(flat(func.vmap(agrad.random.bernoulli, randomness="different")(p)), flat(p))
+    found = values(func.vmap(lambda m: agrad.random.normal(100 * m, 1.0), randomness="different")(p))
+    assert (abs(found - 100 * values(p)) < 10).all()
+    assert (found[0] != found[1] - 100).all()
+
+
 def test_the_seed_rules_inside():
     results = []
     for _ in range(2):
