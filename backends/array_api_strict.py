@@ -62,6 +62,12 @@ def _matrix_power(x: Any, n: int, /) -> Any:
     return namespace.asarray(x, copy=True) if n == 1 else namespace.linalg.matrix_power(x, n)   # NumPy returns x itself
 
 
+def _take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
+    if isinstance(indices, int):    # what a 0-d index tensor is; NumPy takes it
+        return x[(*(slice(None),) * ((axis or 0) % x.ndim), indices, ...)]
+    return namespace.take(x, indices, axis=axis)
+
+
 def _isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Any:
     found = namespace.isin(x1, x2)  # which forgets invert
     return namespace.logical_not(found) if invert else found
@@ -74,6 +80,7 @@ class ArrayApiStrict(Adapter):
     distribution = "array-api-strict"
     own: ClassVar[dict[str, Callable[..., Any]]] = {
         "linalg.diagonal": _diagonal, "linalg.matrix_power": _matrix_power, "isin": _isin,
+        "take": _take,
     }
 
     def __init__(self) -> None:

@@ -82,6 +82,9 @@ def _broadcast_to(x: Any, /, shape: Any) -> Any:
 def _matmul(x1: Any, x2: Any, /) -> Any:
     """The library multiplies arrays of zeros only; what differs from that, one number each, is added by hand."""
     x1, x2 = as_coo(x1), as_coo(x2)
+    batch = np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
+    if 0 in batch and min(x1.ndim, x2.ndim) > 1:        # the library looks at the first of them
+        return sparse.zeros((*batch, x1.shape[-2], x2.shape[-1]), dtype=np.result_type(x1.dtype, x2.dtype))
     fills = [x.fill_value.item() for x in (x1, x2)]
     if not any(fills):
         return sparse.matmul(x1, x2)

@@ -54,6 +54,8 @@ def _imag(x: Any, /) -> Any:
 
 
 def _take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
+    if isinstance(indices, int):    # what a 0-d index tensor is; NumPy takes it
+        return x.select(axis or 0, indices)
     return namespace.take(x, indices.long(), axis=axis)
 
 

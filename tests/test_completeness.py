@@ -22,7 +22,7 @@ RULED = [name for chapter in standard.CHAPTERS for name in names_of_plugin(chapt
 
 # Rule sets that own the names under a prefix of their own, and modules that several rule sets share.
 PREFIXES = ("special",)
-SHARED = ("axes", "contraction", "matrices")
+SHARED = ("axes", "batches", "contraction", "matrices")
 
 # Everything that takes arrays and has no derivative. A function that moves in or out of here changes what users get.
 NOT_DIFFERENTIABLE = set("""

@@ -212,3 +212,14 @@ def test_the_last_of_very_many_writes_to_one_place_stays(backend):
     np.testing.assert_array_equal(values(y), np.arange(n - 10.0, n))
     y.sum().backward()
     np.testing.assert_array_equal(np.nonzero(values(v.grad))[0], np.arange(n - 10, n))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_a_zero_dimensional_index_takes_one_slice(backend, axis):
+    x = agrad.tensor(np.arange(24.0).reshape(SHAPE), requires_grad=True)
+    taken = agrad.take(x, agrad.asarray(1), axis=axis)
+    np.testing.assert_array_equal(values(taken), np.take(values(x), 1, axis=axis))
+    taken.sum().backward()
+    expected = np.zeros(SHAPE)
+    expected[(slice(None),) * (axis % 3) + (1,)] = 1
+    np.testing.assert_array_equal(values(x.grad), expected)
