@@ -19,14 +19,16 @@ cdef class Context:
 cdef object function_type = None        # agrad's Function, the base of users' classes
 cdef object context_type = None         # the class whose methods and properties a ctx has
 cdef object refuse_derivative = None    # (message, values, sources) -> the values, with a history that raises when it is walked
+cdef object apply_inside = None         # (function, args, keywords, splits) -> output, for arguments inside transforms
 cdef object NOT_THERE = object()
 cdef object custom_rules = weakref.WeakKeyDictionary()      # user's class -> Rule
 
 
-def install_functions(function, context, refuse):
-    """Tell the engine the base class of users' functions, what a ctx can do, and how derivatives are refused; called once."""
-    global function_type, context_type, refuse_derivative
-    function_type, context_type, refuse_derivative = function, context, refuse
+def install_functions(function, context, refuse, inside):
+    """Tell the engine the base class of users' functions, what a ctx can do, how derivatives are refused, and who calls functions inside
+    transforms; called once."""
+    global function_type, context_type, refuse_derivative, apply_inside
+    function_type, context_type, refuse_derivative, apply_inside = function, context, refuse, inside
 
 
 cdef Rule custom_rule(object function):
@@ -100,19 +102,21 @@ def saved_tensors(Node node not None):
         if origin is None:
             values.append(None)
             continue
-        saved = <Saved>node.details.saved[i]
-        if isinstance(origin, Tensor):
-            t = <Tensor>origin
-            check_version(node, saved.cell, saved.version, saved.raw, t.node, t.number)
-            if t.raw is not saved.raw:      # the storage moved on and left this array behind
-                t = wrap(t.backend, saved.raw)
-                t.node, t.number, t.flags = (<Tensor>origin).node, (<Tensor>origin).number, (<Tensor>origin).flags
-            values.append(guarded(node, t, f"ctx.saved_tensors[{i}]") if context.recorded_runs else t)
+        t = origin if isinstance(origin, Tensor) else None
+        if type(node.details.saved[i]) is Packed:
+            raw, cell = unpacked_of(<Packed>node.details.saved[i]).raw, None
+        else:
+            saved = <Saved>node.details.saved[i]
+            source, number = (t.node, t.number) if t is not None else (node, ~origin) if origin < 0 else (edge_of(node, origin), number_of(node, origin))
+            check_version(node, saved.cell, saved.version, saved.raw, source, number)
+            raw, cell = saved.raw, saved.cell if saved.cell.version == saved.version else None
+        if t is None:
+            values.append(as_output(node, raw, cell, ~origin) if origin < 0 else restored_input(node, origin, raw, cell))
             continue
-        source, number = (node, ~origin) if origin < 0 else (edge_of(node, origin), number_of(node, origin))
-        check_version(node, saved.cell, saved.version, saved.raw, source, number)
-        cell = saved.cell if saved.cell is None or saved.cell.version == saved.version else None
-        values.append(as_output(node, saved.raw, cell, ~origin) if origin < 0 else restored_input(node, origin, saved.raw, cell))
+        if t.raw is not raw:        # the storage moved on and left this array behind, or hooks made a new one
+            t = wrap(t.backend, raw)
+            t.node, t.number, t.flags = (<Tensor>origin).node, (<Tensor>origin).number, (<Tensor>origin).flags
+        values.append(guarded(node, t, f"ctx.saved_tensors[{i}]") if context.recorded_runs else t)
     return tuple(values)
 
 
@@ -182,9 +186,18 @@ cdef int mark_written(Tensor t, object value) except -1:
     return 0
 
 
-cdef inline bint is_lost(Tensor t) except -1:
-    return (t.node is None and not t.flags & TRACKED and t.backend.is_differentiable(t.raw)
-            and (t.flags & DERIVED or (t.view_ is not None and t.view_.base.flags & DERIVED)))
+cdef bint is_lost(Tensor t) except -1:
+    return t.node is None and not t.flags & TRACKED and t.backend.is_differentiable(t.raw) and (
+        t.flags & DERIVED or (t.view_ is not None and t.view_.base.flags & DERIVED))
+
+
+def is_derivative_lost(Tensor t not None):
+    """Whether a tensor, or what is inside it, was computed in a user's forward from tensors whose derivative matters."""
+    while not is_lost(t):
+        if type(t.raw) is not Layered:
+            return False
+        t = (<Layered>t.raw).value
+    return True
 
 
 cdef object guarded(Node node, object value, str place):
@@ -224,29 +237,88 @@ cdef Tensor lost(Node node, Tensor t, str place):
 # ---- forward
 
 def apply_function(function, tuple args, dict keywords, bint splits):
-    """Run a user's forward and record it. `splits`: ctx is given to `setup_context` instead of `forward`."""
+    """Call a user's function. `splits`: ctx is given to `setup_context` instead of `forward`."""
+    for value in args:
+        if isinstance(value, Tensor) and (<Tensor>value).backend.layered:
+            return apply_inside(function, args, keywords, splits)
+    for value in keywords.values():
+        if isinstance(value, Tensor) and (<Tensor>value).backend.layered:
+            return apply_inside(function, args, keywords, splits)
+    return run_forward(function, args, keywords, splits, False)[0]
+
+
+def run_forward(function, tuple args, dict keywords, bint splits, bint watches):
+    """Run a user's forward and record it.
+
+    `watches`: what is computed from arguments marked by `watched` is marked, too, even if nothing is recorded.
+
+    Returns
+    -------
+    (output, ctx, to_save)
+        `to_save`: what was given to `save_for_backward`.
+    """
     cdef Mode mode = current_mode()
     cdef tuple given = args + tuple(keywords.values())
     cdef Node node = custom_node(function, given, mode)
-    cdef Context context = context_of(node)
     cdef bint tracks = node.n_edges > 0
-    set_mode(mode.replace(grad=False, deriving=mode.deriving or tracks))
+    set_mode(mode.replace(grad=False, deriving=mode.deriving or tracks or watches))
     try:
         if splits:
             output = function.forward(*args, **keywords)
             function.setup_context(node, given, output)
         else:
             output = function.forward(node, *args, **keywords)
-        outputs = finish(node, mode, given, tuple(output) if isinstance(output, tuple) else (output,), tracks)
+        results, to_save = finish(node, mode, given, output, tracks)
     finally:
         set_mode(mode)
+    return results, node, to_save
+
+
+def record_forward(function, tuple given, output, prepare):
+    """Record results that were computed elsewhere as those of a user's function; `prepare(ctx)` sets up its ctx."""
+    cdef Mode mode = current_mode()
+    cdef Node node = custom_node(function, given, mode)
+    if node.n_edges == 0:
+        return output
+    set_mode(mode.replace(grad=False, deriving=True))
+    try:
+        prepare(node)
+        return finish(node, mode, given, output, True)[0]
+    finally:
+        set_mode(mode)
+
+
+def new_context(function, tuple given, dict attributes):
+    """A ctx that is no part of the graph."""
+    cdef Mode mode = current_mode()
+    cdef Node node = custom_node(function, given, mode.replace(grad=False))
+    context_of(node).attributes.update(attributes)
+    return node
+
+
+def context_attributes(Node node not None):
+    """What was set on a ctx."""
+    return context_of(node).attributes
+
+
+def watched(Tensor t not None):
+    """The same value, marked as one whose derivative matters although it is not tracked here."""
+    cdef Tensor twin = alias(t)
+    twin.flags |= DERIVED
+    return twin
+
+
+cdef tuple finish(Node node, Mode mode, tuple given, object output, bint tracks):
+    """Give the results of a call their place in the graph, and save what is to be saved."""
+    cdef Context context = context_of(node)
+    several = isinstance(output, tuple)
+    outputs = placed_outputs(node, mode, given, tuple(output) if several else (output,), tracks)
+    to_save = context.attributes.pop("to_save", None)
     if tracks:
-        save_values(node, given, outputs, context.attributes.pop("to_save", None))
-    else:
-        context.attributes.pop("to_save", None)
-    if not isinstance(output, tuple):
-        return outputs[0]
-    return type(output)._make(outputs) if hasattr(type(output), "_make") else tuple(outputs)
+        save_values(node, given, outputs, to_save)
+    if not several:
+        return outputs[0], to_save
+    return type(output)._make(outputs) if hasattr(type(output), "_make") else tuple(outputs), to_save
 
 
 cdef Node custom_node(object function, tuple given, Mode mode):
@@ -256,33 +328,41 @@ cdef Node custom_node(object function, tuple given, Mode mode):
     cdef Tensor t
     cdef list tensors = []
     cdef bint tracks = False
+    cdef int depth = 0
     context.function, context.places, context.likes, context.origins = function, [], [], []
     needs = []
     for value in given:
         if isinstance(value, Tensor):
             t = <Tensor>value
             synchronise(t)
-            tracks |= mode.grad and t.flags & TRACKED
+            depth = max(depth, t.backend.adopts)
             needs.append((t.flags & TRACKED) != 0)
             context.places.append(len(tensors))
             tensors.append(t)
         else:
             needs.append(False)
             context.places.append(-1)
+    for t in tensors:
+        tracks |= mode.grad and is_edge(t, depth)
     context.attributes = {"needs_input_grad": tuple(needs)}
     node = new_node(custom_rule(function), no_backend)
     node.flags |= CUSTOM
     track_node(node)
     details_of(node).context, node.details.several = context, True
     if tracks:
-        set_edges(node, tensors)
+        set_edges(node, tensors, depth)
         context.likes = [like_of(t.backend, t.raw) for t in tensors]
         node.likes = tuple(context.likes)
         node.saved_mask = 1
     return node
 
 
-cdef int set_edges(Node node, list tensors) except -1:
+cdef inline bint is_edge(Tensor t, int depth):
+    """Whether a gradient goes to an argument: not to those of outer levels, which are constant at the level of the call."""
+    return t.flags & TRACKED and (t.backend.adopts == depth or not t.backend.layered and depth < 2)
+
+
+cdef int set_edges(Node node, list tensors, int depth) except -1:
     """An edge per Tensor, None for those that are not tracked."""
     cdef int i
     cdef Tensor t
@@ -292,7 +372,7 @@ cdef int set_edges(Node node, list tensors) except -1:
         node.details.numbers = [0] * node.n_edges
     for i in range(node.n_edges):
         t = <Tensor>tensors[i]
-        if not t.flags & TRACKED:
+        if not is_edge(t, depth):
             continue
         if node.n_edges <= 2:
             set_edge(node, i, t)
@@ -309,7 +389,7 @@ cdef bint is_among(object value, object others) except -1:
     return False
 
 
-cdef list finish(Node node, Mode mode, tuple given, tuple returned, bint tracks):
+cdef list placed_outputs(Node node, Mode mode, tuple given, tuple returned, bint tracks):
     """The results of a call: Tensors get their place in the graph, all else passes through."""
     cdef Context context = context_of(node)
     cdef Tensor out
@@ -413,6 +493,7 @@ cdef int save_values(Node node, tuple given, list outputs, object values) except
     cdef Context context = context_of(node)
     cdef Tensor t
     cdef Cell cell
+    cdef SavedHooks hooks = acting_hooks() if live_saved_hooks else None
     if values is None:
         return 0
     node.details.saved = saved = []
@@ -427,10 +508,13 @@ cdef int save_values(Node node, tuple given, list outputs, object values) except
         synchronise(t)
         if t.flags & INFERENCE:
             raise RuntimeError(INFERENCE_SAVED)
+        context.origins.append(origin_of(node, context, t, given, outputs))
         cell = cell_of(t)
+        if hooks is not None:
+            saved.append(note_packed(node, pack_with(hooks, twin_of(t.backend, t.raw, cell) if t.node is node else t)))
+            continue
         cell.saved_version = cell.version + 1
         saved.append(new_saved(t.raw, cell, cell.version))
-        context.origins.append(origin_of(node, context, t, given, outputs))
     return 0
 
 
@@ -447,10 +531,11 @@ cdef object origin_of(Node node, Context context, Tensor t, tuple given, list ou
 
 # ---- backward
 
-cdef object custom_gradients(Node node, object gs, bint create_graph):
+cdef object custom_gradients(Node node, object gs):
     """Run a user's backward: a Tensor or None for each edge, in the shape and dtype of that input."""
     cdef Context context = context_of(node)
     cdef Like like
+    cdef bint records = current_mode().grad
     cotangents = []
     for i, like in enumerate(context.outputs):
         g = gs[i] if gs is not None else None
@@ -460,11 +545,11 @@ cdef object custom_gradients(Node node, object gs, bint create_graph):
             g = wrap(like.backend, like.backend.normalise(like.zeros()))
         cotangents.append(g)
     backward = backward_of(context.function)
-    context.recorded_runs += create_graph
+    context.recorded_runs += records
     try:
         return fitted_gradients(node, context, backward(node, *cotangents))
     finally:
-        context.recorded_runs -= create_graph
+        context.recorded_runs -= records
 
 
 cdef object backward_of(object function):
@@ -504,7 +589,7 @@ cdef list fitted_gradients(Node node, Context context, object results):
 cdef Tensor fit_custom(Node node, str name, int k, Tensor r, Like like):
     """A gradient in the shape and dtype of its input: broadcast axes are summed, the dtype is cast."""
     synchronise(r)
-    if r.backend is not like.backend:
+    if base_of(r.backend) is not base_of(like.backend):
         raise RuntimeError(f"Function {name} returned an invalid gradient at index {k} - on the backend {r.backend.name}, but the input is on "
                            f"{like.backend.name}")
     shape = shape_of(r.backend, r.raw)
@@ -512,12 +597,12 @@ cdef Tensor fit_custom(Node node, str name, int k, Tensor r, Like like):
         if not can_broadcast(like.shape, shape):
             raise RuntimeError(f"Function {name} returned an invalid gradient at index {k} - got {list(shape)} but expected shape compatible with "
                                f"{list(like.shape)}")
-        r = sum_to(node, 0, r, shape, like.shape, like.backend.facade)
+        r = sum_to(node, 0, r, shape, like.shape, r.backend.facade)
     if r.backend.dtype_of(r.raw) != like.dtype:
         if r.backend.is_complex(r.raw) and not r.backend.is_complex_dtype(like.dtype):
             raise RuntimeError(f"Function {name} returned an invalid gradient at index {k} - got {r.dtype} but the input is real; "
                                "return its real part")
-        r = cast_to(r.backend, r, r.raw, like, like.backend.facade)
+        r = cast_to(r.backend, r, r.raw, like, r.backend.facade)
     return r
 
 

@@ -421,13 +421,13 @@ cdef class Walk:
         """A user's backward: it sees Tensors in either world."""
         cdef int k, slot
         cdef Tensor r
-        results = custom_gradients(node, gs, self.create_graph)
+        results = custom_gradients(node, gs)
         for k in range(node.n_edges):
             slot = self.edges[step.first_edge + k]
             r = <Tensor>results[k]
             if slot >= 0 and r is not None:
                 sent = r if self.tensors else r.raw
-                if self.keeps_zeros:
+                if self.keeps_zeros and gs is not None:
                     sent = keep_all_zeros(r.backend, gs, sent, self.tensors)
                 add_to_slot(&self.slots[slot], r.backend, sent, False)
         return 0

@@ -7,6 +7,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, NoReturn
 
 from agrad.autograd.grad_mode import no_grad
@@ -72,7 +73,7 @@ class FunctionCtx(metaclass=_ContextType):
         RuntimeError
             If one of them was written over since, or the graph was freed by an earlier walk.
         """
-        return engine.saved_tensors(self)
+        return engine.saved_tensors(self) if self.saved_for_forward is None else self.saved_for_forward
 
 
 class Function:
@@ -103,7 +104,7 @@ class Function:
     (tensor(1.),)
     """
 
-    generate_vmap_rule = False      # accepted: forward is made of ops, each of which has a batched form
+    generate_vmap_rule = False      # accepted, and true of every Function without a `vmap` of its own
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         warnings.warn(
@@ -146,6 +147,15 @@ class Function:
         raise NotImplementedError(
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+        """Compute the results for a batch: `(output, out_dims)`; may be overridden by subclasses.
+
+        `in_dims` says for each argument which axis is the batch, or None; `info.batch_size` is its length. Without this
+        method, `forward` and `backward` themselves run on the batch.
+        """
+        raise NotImplementedError("To use this autograd.Function with vmap by hand, override the vmap staticmethod.")
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
@@ -236,4 +246,9 @@ def _refuse(text: str, tensors: Any, sources: Any) -> Any:
     return _Refused.apply(text, len(tensors), *tensors, *sources)
 
 
-engine.install_functions(Function, FunctionCtx, _refuse)
+def _apply_inside(*args: Any) -> Any:
+    """Call a function inside transforms; what knows about them is imported with the first such call."""
+    return import_module("agrad.autograd.function_levels").apply_inside(*args)
+
+
+engine.install_functions(Function, FunctionCtx, _refuse, _apply_inside)
