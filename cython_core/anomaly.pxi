@@ -7,7 +7,13 @@ cdef class Anomaly:
     cdef readonly Node parent
 
     def __cinit__(self, bint check_nan, Node parent=None):
+        global live_anomalies
         self.check_nan, self.parent = check_nan, parent
+        live_anomalies += 1
+
+    def __dealloc__(self):
+        global live_anomalies
+        live_anomalies -= 1
 
 
 cdef object user_stack = None           # installed: () -> the user's stack, as a list of lines
@@ -18,13 +24,6 @@ def install_anomaly(stack, report):
     """Tell the engine how a stack is read and a failure reported; called once by agrad.autograd."""
     global user_stack, report_failure
     user_stack, report_failure = stack, report
-
-
-def set_anomaly(Anomaly anomaly, int count):
-    """Put anomaly mode in force, or None; `count` is 1 for a block or call that switches it on, -1 at the end of such a block."""
-    global anomalies_on
-    set_mode(current_mode().replace(anomaly=anomaly))
-    anomalies_on += count
 
 
 cdef int note_origin(Node node) except -1:

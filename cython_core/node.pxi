@@ -9,7 +9,7 @@ cdef enum:      # Node.flags
     CUSTOM = 64         # of a user's function: see custom.pxi
 
 cdef uint64_t sequence_counter = 0
-cdef int anomalies_on = 0       # blocks and calls that switched anomaly mode on
+cdef int live_anomalies = 0     # anomaly modes that some Mode may hold: while there are none, recording asks for no Mode
 
 cdef str SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). Saved intermediate "
@@ -31,7 +31,7 @@ cdef inline Node new_node(Rule rule, Backend backend):
     node.rule = rule
     node.backend = backend
     node.sequence = sequence_counter
-    if anomalies_on:
+    if live_anomalies:
         note_origin(node)
     return node
 

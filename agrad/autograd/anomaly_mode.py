@@ -15,6 +15,10 @@ from agrad.cython_core.engine import Node
 __all__ = ["detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_detect_anomaly"]
 
 
+def _set(anomaly: engine.Anomaly | None) -> None:
+    engine.set_mode(engine.get_mode().replace(anomaly=anomaly))
+
+
 class detect_anomaly:
     """Find the operation whose gradient fails or is NaN: a context for the forward pass and the walk.
 
@@ -48,10 +52,10 @@ class detect_anomaly:
 
     def __enter__(self) -> None:
         self._before.append(engine.get_mode().anomaly)
-        engine.set_anomaly(engine.Anomaly(self._check_nan), 1)
+        _set(engine.Anomaly(self._check_nan))
 
     def __exit__(self, *_: object) -> None:
-        engine.set_anomaly(self._before.pop(), -1)
+        _set(self._before.pop())
 
 
 class set_detect_anomaly:
@@ -73,14 +77,14 @@ class set_detect_anomaly:
     """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        self._before, self._mode = engine.get_mode().anomaly, bool(mode)
-        engine.set_anomaly(engine.Anomaly(check_nan) if mode else None, int(self._mode))
+        self._before = engine.get_mode().anomaly
+        _set(engine.Anomaly(check_nan) if mode else None)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        engine.set_anomaly(self._before, -int(self._mode))
+        _set(self._before)
 
 
 def is_anomaly_enabled() -> bool:
