@@ -29,6 +29,7 @@ include "backend.pxi"       # what a backend is to the engine
 include "op.pxi"            # operations, formulas, rules
 include "storage.pxi"       # cells, likes, grad states: what tensors share
 include "tensor.pxi"        # the tensor
+include "tracing.pxi"       # who watches operations; what a graph holds
 include "install.pxi"       # handles of hooks, methods from above
 include "node.pxi"          # what a recorded operation is to Python
 include "record.pxi"        # kernel call, wrapping, recording

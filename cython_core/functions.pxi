@@ -190,4 +190,6 @@ cdef object get_item(Tensor t, object key):
         mark_result(op_getitem, mode, out, may_derive(t))
     if is_basic(key):
         note_view(op_getitem, mode, t, out, node.args if node is not None else (None, key), -1)
+    if live_tracings:
+        trace(op_getitem, (t,), (out,))
     return out

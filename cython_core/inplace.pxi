@@ -347,6 +347,8 @@ cdef object inplace(Op op, Tensor t, PyObject** argv):
     if must_move(t, mode):
         move(t)
     if not tracks and op.code and not mode.deriving and in_place_fast(op, t, argv):
+        if live_tracings:
+            trace(op, (t, <object>argv[1]), (t,))
         return t
     old = stand_in(t, op, tracks)
     argv[0] = <PyObject*>old
@@ -359,6 +361,8 @@ cdef object inplace(Op op, Tensor t, PyObject** argv):
         rebase_history(t, out)
     elif mode.deriving:
         mark_written(t, out)
+    if live_tracings:
+        trace(op_copy, (out,), (t,))
     return t
 
 
@@ -486,6 +490,8 @@ cdef int set_item(Tensor t, object key, object value) except -1:
         rebase_history(t, out)
     elif mode.deriving:
         mark_written(t, value)
+    if live_tracings:
+        trace(op_setitem, (t, value), (t,))
     return 0
 
 

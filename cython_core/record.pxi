@@ -140,6 +140,8 @@ cdef object binary(Op op, object a, object b):
         record_binary(op, mode, ta, tb, ra, rb, out)
     elif mode.special:
         mark_result(op, mode, out, may_derive(ta) or may_derive(tb))
+    if live_tracings:
+        trace(op, (a, b), (out,))
     return out
 
 
@@ -328,6 +330,8 @@ cdef object unary(Op op, Tensor t):
         mark_result(op, mode, out, may_derive(t))
     if op.view:
         note_view(op, mode, t, out, None, -1)
+    if live_tracings:
+        trace(op, (t,), (out,))
     return out
 
 
@@ -465,6 +469,8 @@ cdef object wrap_result(Op op, Mode mode, Backend backend, object raw, tuple ope
             mark_result(op, mode, out, any([may_derive(operand) for operand in operands]))
         if op.view and isinstance(operands[0], Tensor):
             note_view(op, mode, <Tensor>operands[0], out, args, -1)
+        if live_tracings:
+            trace(op, operands, (out,))
         return out
     if isinstance(raw, (tuple, list)) and raw and is_array(backend, raw[0]):
         outputs = [wrap(backend, part) for part in raw]
@@ -477,6 +483,8 @@ cdef object wrap_result(Op op, Mode mode, Backend backend, object raw, tuple ope
                 note_spread_view(mode, operands[i], <Tensor>outputs[i])
             elif op.view and isinstance(operands[0], Tensor):
                 note_view(op, mode, <Tensor>operands[0], <Tensor>outputs[i], args, i)
+        if live_tracings:
+            trace(op, operands, tuple(outputs))
         return type(raw)._make(outputs) if hasattr(type(raw), "_make") else tuple(outputs)
     return raw
 

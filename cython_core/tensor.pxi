@@ -338,6 +338,8 @@ cdef class Tensor:
         twin.flags = self.flags & INFERENCE
         if self.view_ is not None:
             twin.view_ = untracked_view(self.view_)
+        if live_tracings:
+            trace("detach", (self,), (twin,))
         return twin
 
     def detach_(self):
@@ -376,7 +378,10 @@ cdef class Tensor:
                 self.array              # from now on there is
                 twin = wrap(self.backend, self.raw)
             return twin
-        return wrap(self.backend, self.raw)
+        twin = wrap(self.backend, self.raw)
+        if live_tracings:
+            trace("data", (self,), (twin,))
+        return twin
 
     @data.setter
     def data(self, value):

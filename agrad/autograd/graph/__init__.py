@@ -2,20 +2,26 @@
 
 from agrad.autograd.grad_mode import ModeContext
 from agrad.autograd.graph.edges import GradientEdge, get_gradient_edge
+from agrad.autograd.graph.explanation import Explanation, explain
 from agrad.autograd.graph.hooks import register_multi_grad_hook
 from agrad.autograd.graph.names import saved_names
+from agrad.autograd.graph.report_table import Report, report
 from agrad.autograd.graph.saved_hooks import disable_saved_tensors_hooks, save_on_cpu, save_on_disk, saved_tensors_hooks
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Node, Tensor
 
 __all__ = [
+    "Explanation",
     "GradientEdge",
     "Node",
+    "Report",
     "allow_mutation_on_saved_tensors",
     "disable_saved_tensors_hooks",
+    "explain",
     "get_gradient_edge",
     "increment_version",
     "register_multi_grad_hook",
+    "report",
     "save_on_cpu",
     "save_on_disk",
     "saved_tensors_hooks",
