@@ -450,7 +450,12 @@ def without_masks(parts, flags, xp):
     return [part for part, _ in found], [flag for _, flag in found]
 
 
+BASIC = (int, slice, type(None), type(...))
+
+
 def getitem(x, key, batched, size, xp):
+    if "key" not in batched and all(type(part) in BASIC for part in key):
+        return xp.getitem(x, (slice(None), *key))
     own = Key(key, batched.get("key"), x, "x" in batched, size, xp)
     if own.mask is not None:
         by_data("x[mask]", "Keep all elements: where(mask, x, 0), and sum(mask) tells how many they are")()

@@ -144,9 +144,10 @@ class Pool:
         """A step that writes into tensor i; one that raises is kept.
 
         PyTorch cannot look at one of several views any more when another way to their memory was written, and writes
-        all of an expanded tensor where it is asked to write into a part.
+        all of an expanded tensor where it is asked to write into a part, or to write one number.
         """
-        if i in self.expanded and (not text.startswith(f"v{i}.") or 0 not in self.tensors[i].stride()):
+        refused = text.startswith(f"v{i}.") and not text.endswith(("zero_", "fill_")) and 0 in self.tensors[i].stride()
+        if i in self.expanded and not refused:
             return
         if storage(self.tensors[i]) in self.unbound and not (recording and "Unbind" in str(self.tensors[i].grad_fn)):
             return

@@ -78,9 +78,11 @@ def same(found, expected):
 def test_vmap_is_a_loop(name, backend):
     """Also two of them, over batches of batches and over one operand each. (The rules alone: in every rule's check.)"""
     with sealed(backends.find(backend)):
-        for made in batches(name, backend, "float64", "complex128"):
+        for made in batches(name, backend, "float64"):
             for chosen in made.patterns():
                 inside_vmap(made, chosen)
+        for made in batches(name, backend, "complex128"):
+            inside_vmap(made, made.places)
 
 
 def batches(name, backend, *kinds):
@@ -450,8 +452,6 @@ VIEWS = {
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_views_are_read_and_written(name, backend):
-    if name == "diagonal" and backend == "array_api_strict":
-        pytest.skip("array_api_strict: a diagonal is no view")
     steps = steps_of(*VIEWS[name])
     x = array(numbers(SIZE, 2, 4), backend)
     read, write = rules.find("read_view").function, rules.find("write_view").function
