@@ -70,6 +70,10 @@ cdef int pour(Slot* source, Slot* target, Backend backend) except -1:
 
 
 cdef bint has_nan(Backend backend, object raw) except -1:
+    cdef Tensor inside
+    while type(raw) is Layered:
+        inside = (<Layered>raw).value
+        backend, raw = inside.backend, inside.raw
     while type(raw) is Layered:
         backend, raw = (<Layered>raw).value.backend, (<Layered>raw).value.raw
     if agrad_is_scalar(<PyObject*>raw):

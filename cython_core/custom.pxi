@@ -244,7 +244,9 @@ def apply_function(function, tuple args, dict keywords, bint splits):
     for value in keywords.values():
         if isinstance(value, Tensor) and (<Tensor>value).backend.layered:
             return apply_inside(function, args, keywords, splits)
-    return run_forward(function, args, keywords, splits, False)[0]
+    output, ctx, _ = run_forward(function, args, keywords, splits, False)
+    context_of(<Node>ctx).attributes.pop("saved_for_forward", None)      # `saved_tensors` means these only in `jvp`
+    return output
 
 
 def run_forward(function, tuple args, dict keywords, bint splits, bint watches):
@@ -283,6 +285,7 @@ def record_forward(function, tuple given, output, prepare):
     set_mode(mode.replace(grad=False, deriving=True))
     try:
         prepare(node)
+        context_of(node).attributes.pop("saved_for_forward", None)
         return finish(node, mode, given, output, True)[0]
     finally:
         set_mode(mode)

@@ -145,6 +145,30 @@ def test_a_wrong_jvp(result, text):
         func.jvp(Wrong.apply, (agrad.ones(2),), (agrad.ones(2),))
 
 
+def test_each_derivative_has_saved_values_of_its_own():
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x, None)
+            ctx.save_for_forward(None, None, x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            x, _ = ctx.saved_tensors
+            return 2 * g * x
+
+        @staticmethod
+        def jvp(ctx, t):
+            *_, x = ctx.saved_tensors
+            return 2 * t * x
+
+    x = agrad.tensor([1.0, 2.0], requires_grad=True)
+    assert gradient(Square.apply(x).sum(), x)[0].tolist() == [2.0, 4.0]
+    assert func.hessian(lambda x: Square.apply(x).sum())(x.detach()).tolist() == [[2.0, 0.0], [0.0, 2.0]]
+    assert func.jvp(lambda x: func.vmap(Square.apply)(x), (x,), (x,))[1].tolist() == [2.0, 8.0]
+
+
 def test_setup_context_where_it_is_needed():
     class Keeps(Function):
         @staticmethod

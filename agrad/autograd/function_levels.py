@@ -38,6 +38,7 @@ class _Call:
         if level is None or self.is_closed():
             self.output, ctx, to_save = self.run(self.given, watches)
             self.template = _Template(ctx, to_save, self.given, self.output)
+            engine.context_attributes(ctx).pop("saved_for_forward", None)
             return
         inside = [_peel(level, t) if isinstance(t, Tensor) else (t, None) for t in self.given]
         deepest = _depth(self.given)
@@ -236,8 +237,8 @@ class _Plan:
             for t, b in zip(values, self.batched, strict=True)
         )
 
-    def context(self, ctx: Any, level: Level, strict: bool) -> Any:
-        """A ctx of the user's function, for samples, made from one of the whole batch."""
+    def context(self, ctx: Any, level: Level, *, forward: bool) -> Any:
+        """A ctx of the user's function, for samples, made from one of the whole batch: for jvp, or for backward."""
         saved = iter(ctx.saved_tensors)
         given = dict(zip(self.kept[0], saved, strict=False))
         outputs = dict(zip(self.kept[1], saved, strict=False))
@@ -247,8 +248,11 @@ class _Plan:
             engine.wrap_level(level, outputs[i]) if i in outputs else None for i in range(len(ctx.likes))
         )
         assert self.template is not None
-        attributes, to_save = self.template.filled(arguments, results, strict, level)
-        attributes |= {"needs_input_grad": ctx.needs_input_grad[1:], "saved_for_forward": to_save or ()}
+        strict = not forward and engine.is_grad_enabled()
+        attributes, saved = self.template.filled(arguments, results, strict, level)
+        if forward:
+            saved = attributes.get("saved_for_forward", saved)
+        attributes |= {"needs_input_grad": ctx.needs_input_grad[1:], "saved_for_forward": saved or ()}
         return engine.new_context(self.call.function, arguments, attributes)
 
 
@@ -278,7 +282,7 @@ class _OnBatch(Function):
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         plan: _Plan = ctx.plan
         with layers.entered("batch", size=plan.size, randomness=plan.randomness) as level:
-            inner = plan.context(ctx, level, engine.is_grad_enabled())
+            inner = plan.context(ctx, level, forward=False)
             cotangents = [None if g is None else engine.wrap_level(level, g) for g in grad_outputs]
             function = plan.call.function
             backward = function.backward if function.vjp is Function.vjp else function.vjp
@@ -298,7 +302,7 @@ class _OnBatch(Function):
     def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:
         plan: _Plan = ctx.plan
         with layers.entered("batch", size=plan.size, randomness=plan.randomness) as level:
-            inner = plan.context(ctx, level, strict=False)
+            inner = plan.context(ctx, level, forward=True)
             results = plan.call.function.jvp(inner, *plan.wrap(level, tangents))
             results = results if isinstance(results, tuple) else (results,)
             return tuple(_whole(level, plan.size, t) if isinstance(t, Tensor) else t for t in results)
