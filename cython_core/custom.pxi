@@ -399,7 +399,7 @@ cdef list placed_outputs(Node node, Mode mode, tuple given, tuple returned, bint
     cdef int i, n_tracked = 0
     dirty = taken(context, "dirty_tensors", "mark_dirty can only accept variables, but argument {} is of type {}")
     constant = taken(context, "non_differentiable", "mark_non_differentiable only accepts variable arguments, but got argument {} of type {}")
-    check_dirty(dirty, given, returned)
+    check_dirty(node, dirty, given, returned)
     outputs = []
     context.outputs = []
     for i in range(len(returned)):
@@ -434,7 +434,8 @@ cdef tuple taken(Context context, str name, str text):
     return values
 
 
-cdef int check_dirty(tuple dirty, tuple given, tuple returned) except -1:
+cdef int check_dirty(Node node, tuple dirty, tuple given, tuple returned) except -1:
+    """Inputs that were written to: they are returned, and the write counts even if the engine did not see it."""
     for t in dirty:
         if not is_among(t, given):
             warnings.warn("ctx.mark_dirty() received a tensor that was not an input. Only input Tensors that have been mutated should be passed to "
@@ -442,6 +443,9 @@ cdef int check_dirty(tuple dirty, tuple given, tuple returned) except -1:
         elif not is_among(t, returned):
             raise RuntimeError("Some elements marked as dirty during the forward method were not returned as output. The inputs that are modified "
                                "inplace must all be outputs of the Function.")
+        else:
+            synchronise(<Tensor>t)
+            wrote(<Tensor>t, node.rule.op)
     return 0
 
 

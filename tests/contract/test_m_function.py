@@ -493,6 +493,21 @@ def test_s161_an_input_written_to(torch, make, t, raises):
     assert (plain.tolist(), plain.requires_grad) == ([2.0, 2.0], False)
 
 
+def test_s161_a_mark_counts_as_a_write(torch, make, t, raises):
+    def forward(ctx, x):
+        x.detach().numpy()[...] *= 2        # the engine cannot see this
+        ctx.mark_dirty(x)
+        return x
+
+    x = t * 1
+    z = x * x
+    before = x._version
+    make(forward, lambda ctx, g: g * 2).apply(x)
+    assert x._version > before
+    with raises(RuntimeError, start=WRITTEN):
+        z.sum().backward()
+
+
 def test_s161_a_view_written_to(torch, make, t):
     def forward(ctx, x):
         x *= 10
