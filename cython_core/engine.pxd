@@ -153,6 +153,7 @@ cdef class Packed:
     cdef Cell cell                      # storage to check, where the hook gave the saved tensor itself or a twin of it
     cdef uint32_t version               # version that was saved
     cdef readonly int ndim              # axes of what was packed
+    cdef int derivatives                # how many tangents and histories it has inside transforms
     cdef bint keeps                     # its node is running: what was unpacked is kept,
     cdef Tensor unpacked                # here
 

@@ -56,6 +56,7 @@ cdef Packed pack_with(SavedHooks hooks, Tensor t):
     cdef Mode mode = current_mode()
     cdef Cell cell = cell_of(t)
     packed.unpack, packed.version, packed.ndim = hooks.unpack, cell.version, len(shape_of(t.backend, t.raw))
+    packed.derivatives = derivatives_inside(t.raw)
     set_mode(mode.replace(grad=False, saved_hooks=None))
     try:
         packed.value = hooks.pack(t)
@@ -104,9 +105,21 @@ cdef Tensor unpacked_of(Packed packed):
         raise TypeError(f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(result).__name__}")
     t = <Tensor>result
     synchronise(t)
+    if derivatives_inside(t.raw) < packed.derivatives:
+        raise RuntimeError("Output of saved tensor unpack_hook has lost the derivatives that the saved value has inside a transform (jvp, hessian, "
+                           "...): let the pack hook keep it without detach(), or not change it at all")
     if packed.keeps:
         packed.unpacked = t
     return t
+
+
+cdef int derivatives_inside(object raw) except -1:
+    """How many tangents and histories a raw value has inside transforms."""
+    cdef Layered layered
+    if type(raw) is not Layered:
+        return 0
+    layered = <Layered>raw
+    return (layered.tangent is not None) + ((layered.value.flags & TRACKED) != 0) + derivatives_inside(layered.value.raw)
 
 
 cdef object unpacked_part(Node node, Packed packed, int k, bint is_output, bint tensors):

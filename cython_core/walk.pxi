@@ -42,6 +42,7 @@ cdef class Walk:
     cdef int32_t* root_slots        # slots of the roots, then of the inputs
     cdef dict captured              # slot -> gradient
     cdef tuple held                 # nodes of the roots: a hook may give a root another history
+    cdef object __weakref__
 
     def __dealloc__(self):
         cdef int i

@@ -314,3 +314,32 @@ def test_dtypes_come_back(tmp_path, dtype):
     assert (saved.dtype, saved.backend_.name) == (x.dtype, "torch")
     y.real.sum().backward()
     assert x.grad.dtype == x.dtype
+
+
+# ---- inside transforms
+
+
+@pytest.mark.parametrize("name", ["identity", "cpu", "disk"])
+def test_inside_transforms(name):
+    def plain(x):
+        return (x.exp() * x[agrad.asarray([1, 0])]).sum()
+
+    def hooked(x):
+        with CONTEXTS[name]():
+            return plain(x)
+
+    x = agrad.tensor([1.0, 2.0])
+    for transform in (agrad.func.grad, agrad.func.hessian, lambda f: agrad.func.vmap(agrad.func.grad(f))):
+        point = x if transform in (agrad.func.grad, agrad.func.hessian) else agrad.stack([x, x + 1])
+        np.testing.assert_allclose(values(transform(hooked)(point)), values(transform(plain)(point)))
+
+
+def test_a_hook_that_loses_tangents_is_found():
+    def hooked(x):
+        with CONTEXTS["clone"]():
+            return (x.exp() * x).sum()
+
+    x = agrad.tensor([1.0, 2.0])
+    np.testing.assert_allclose(values(agrad.func.grad(hooked)(x)), np.exp([1.0, 2.0]) * [2.0, 3.0])
+    with pytest.raises(RuntimeError, match="has lost the derivatives that the saved value has inside a transform"):
+        agrad.func.jvp(agrad.func.grad(hooked), (x,), (x,))

@@ -435,3 +435,36 @@ def test_a_hook_of_accumulation_stays_with_the_leaf(t):
     (t * 2).grad_fn.next_functions[0][0].register_prehook(lambda gs: calls.append(1))
     (t * 2).sum().backward()
     assert calls == [1]
+
+
+@pytest.mark.differs("PyTorch keeps the graph of a pass that failed")
+def test_s120_a_pass_that_fails_leaves_nothing_behind(torch):
+    def fail(*_):
+        raise KeyError
+
+    kept = []
+    for _ in range(3):
+        leaf = torch.tensor([1.0, 2.0], requires_grad=True)
+        m = leaf * 2
+        kept.append(torch.autograd.graph.register_multi_grad_hook([m, leaf], lambda gs: None))
+        m.grad_fn.register_hook(fail)
+        with pytest.raises(KeyError):
+            m.sum().backward()
+        kept.append(weakref.ref(leaf))
+        del leaf, m
+    gc.collect()
+    assert [alive() for alive in kept[1::2]] == [None] * 3
+
+
+@pytest.mark.differs("hooks of nodes inside torch.func are not called")
+def test_node_hooks_inside_transforms(torch):
+    def loss(x):
+        y = x * x
+        if y.grad_fn is not None:
+            y.grad_fn.register_prehook(lambda gs: (gs[0] * 2,))
+            y.grad_fn.register_hook(lambda gs, outs: tuple(None if g is None else g * 3 for g in gs))
+        return y.sum()
+
+    x = torch.tensor([1.0, 2.0])
+    assert torch.func.grad(loss)(x).tolist() == [12.0, 24.0]
+    assert torch.func.vmap(torch.func.grad(loss))(torch.stack([x, x])).tolist() == [[12.0, 24.0]] * 2

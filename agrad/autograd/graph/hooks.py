@@ -35,7 +35,7 @@ class _Collector:
         self._keys = [weakref.ref(t) if t.grad_fn is None else t.grad_fn._sequence_nr() for t in tensors]
         self._fn, self._wants_all = fn, wants_all
         self._lock = allocate_lock()
-        self._passes: list[_Pass] = []
+        self._passes: weakref.WeakKeyDictionary[engine.Walk, _Pass] = weakref.WeakKeyDictionary()
 
     def take(self, i: int, g: Tensor) -> None:
         """The gradient of tensor i is there."""
@@ -49,13 +49,12 @@ class _Collector:
     def _pass(self) -> "_Pass":
         """The pass under way, with what it has collected so far."""
         walk = engine.get_mode().walk
-        for now in self._passes:
-            if now.walk is walk:
-                return now
-        expected = sum(self._reached(key) for key in self._keys) if self._wants_all else 0
-        now = _Pass(walk, len(self._keys), expected)
-        self._passes.append(now)
-        engine.queue_callback(lambda: self._close(now))
+        assert walk is not None     # hooks run inside walks only
+        now = self._passes.get(walk)
+        if now is None:
+            expected = sum(self._reached(key) for key in self._keys) if self._wants_all else 0
+            now = self._passes[walk] = _Pass(len(self._keys), expected)
+            engine.queue_callback(lambda: self._close(now))
         return now
 
     def _reached(self, key: Any) -> bool:
@@ -64,15 +63,13 @@ class _Collector:
 
     def _close(self, now: "_Pass") -> None:
         """The pass is over. A gradient that was to come may have been stopped on its way."""
-        with self._lock:
-            self._passes.remove(now)
         if self._wants_all and not now.done:
             self._fn(now.gradients)
 
 
 class _Pass:
-    def __init__(self, walk: Any, n: int, expected: int) -> None:
-        self.walk, self.missing, self.done = walk, expected, False
+    def __init__(self, n: int, expected: int) -> None:
+        self.missing, self.done = expected, False
         self.gradients: list[Tensor | None] = [None] * n
 
     def take(self, i: int, g: Tensor) -> bool:
