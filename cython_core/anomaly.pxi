@@ -74,8 +74,6 @@ cdef bint has_nan(Backend backend, object raw) except -1:
     while type(raw) is Layered:
         inside = (<Layered>raw).value
         backend, raw = inside.backend, inside.raw
-    while type(raw) is Layered:
-        backend, raw = (<Layered>raw).value.backend, (<Layered>raw).value.raw
     if agrad_is_scalar(<PyObject*>raw):
         return raw != raw
     if not backend.is_differentiable(raw):
