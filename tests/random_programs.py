@@ -91,7 +91,7 @@ class Pool:
     def __init__(self, draw, seed, recording, for_transforms):
         self.draw, self.recording, self.random = draw, recording, np.random.default_rng(seed)
         self.for_transforms = for_transforms
-        self.m = THEIRS[0]
+        self.m = THEIRS
         self.leaves, self.steps, self.tensors, self.plain, self.unbound = [], [], [], set(), set()
         self.expanded = set()
 
@@ -326,7 +326,7 @@ VIEWS = {
 
 # ---- writes
 
-IN_PLACE = {  # name -> (write(t), clear)
+IN_PLACE = {
     "exp_": lambda t: t.clip_(-2.0, 1.5).exp_(),
     "sin_": lambda t: t.sin_(),
     "cos_": lambda t: t.cos_(),
@@ -464,7 +464,7 @@ def broadcast(*shapes):
         return None
 
 
-THEIRS = [TheirTorch()]
+THEIRS = TheirTorch()
 
 
 @st.composite

@@ -159,7 +159,7 @@ def hessians_agree(program):
         near(agrad.reshape(found, (n, n)) @ agrad.reshape(direction, (n,)), agrad.reshape(product, (n,)), "the walk's")
     pushed = jvp(grad(lambda x: total(x, *rest)), (x,), (direction,))[1]
     near(agrad.reshape(found, (n, n)) @ agrad.reshape(direction, (n,)), agrad.reshape(pushed, (n,)), "jvp of grad")
-    theirs = their_hessian(program, total_of(program, random, THEIRS[0], weights))
+    theirs = their_hessian(program, total_of(program, random, THEIRS, weights))
     if theirs is not None:
         near(found, agrad.tensor(theirs), "PyTorch's")
 

@@ -1,5 +1,6 @@
 """Forward mode, `func`, `autograd.functional`, checkpointing: section O of the contract."""
 
+import importlib
 from collections import namedtuple
 
 
@@ -252,8 +253,6 @@ def gradients_checked(torch, see):
 
 
 def checkpoints(torch, see):
-    import importlib
-
     checkpoint = importlib.import_module(f"{torch.__name__}.utils.checkpoint").checkpoint
     t = leaf(torch)
 
@@ -272,8 +271,6 @@ def checkpoints(torch, see):
 
 
 def checkpoints_in_sequence(torch, see):
-    import importlib
-
     sequential = importlib.import_module(f"{torch.__name__}.utils.checkpoint").checkpoint_sequential
     t = leaf(torch)
     y = sequential([torch.sin, torch.exp, torch.tanh, lambda x: x * 2], 2, t, use_reentrant=False)
@@ -283,8 +280,6 @@ def checkpoints_in_sequence(torch, see):
 
 
 def checkpoints_that_do_something_else_the_second_time(torch, see):
-    import importlib
-
     checkpoint = importlib.import_module(f"{torch.__name__}.utils.checkpoint").checkpoint
     t, runs = leaf(torch), []
 
