@@ -107,7 +107,8 @@ def saved_tensors(Node node not None):
             raw, cell = unpacked_of(<Packed>node.details.saved[i]).raw, None
         else:
             saved = <Saved>node.details.saved[i]
-            source, number = (t.node, t.number) if t is not None else (node, ~origin) if origin < 0 else (edge_of(node, origin), number_of(node, origin))
+            source, number = (t.node, t.number) if t is not None else (
+                (node, ~origin) if origin < 0 else (edge_of(node, origin), number_of(node, origin)))
             check_version(node, saved.cell, saved.version, saved.raw, source, number)
             raw, cell = saved.raw, saved.cell if saved.cell.version == saved.version else None
         if t is None:
