@@ -76,7 +76,8 @@ def kept_arrays(Node node not None):
     note_kept(node.backend, node.saved1, node.cell1, kept)
     if details is not None:
         for saved in details.saved or ():
-            note_kept(node.backend, (<Saved>saved).raw, (<Saved>saved).cell, kept)
+            if type(saved) is Saved:        # a user's function may save None, and packed values
+                note_kept(node.backend, (<Saved>saved).raw, (<Saved>saved).cell, kept)
         for saved in details.guards or ():
             note_kept(node.backend, (<Saved>saved).raw, (<Saved>saved).cell, kept)
     return kept

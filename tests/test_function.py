@@ -440,6 +440,20 @@ def test_saved_values_go_through_the_hooks_for_saved_values():
     assert gradient(g.sum(), x)[0].tolist() == [6.0, 12.0]
 
 
+def test_what_a_function_saves_is_reported():
+    class Saves(Plain):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(None, x)
+            return x * 2
+
+    x = agrad.ones(4, requires_grad=True)
+    with agrad.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+        packed = Saves.apply(x * 1)
+    rows = {row.op: row for row in agrad.autograd.graph.report(Saves.apply(x * 1), packed).rows}
+    assert (rows["Saves"].nodes, rows["Saves"].saved, rows["Saves"].bytes) == (2, 1, 32)
+
+
 def test_hooks_of_the_node():
     seen = []
     x = agrad.ones(2, requires_grad=True)
