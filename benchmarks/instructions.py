@@ -24,7 +24,7 @@ from pathlib import Path
 RECORD = Path(__file__).with_name("instructions.json")
 SUBJECTS = ("agrad", "hand")
 PARTS = ("start", "forward", "both")
-STEPS, WARM_UP = 10_000, 50    # with a thousand, what starting costs moves the counts by some percent from build to build
+STEPS, WARM_UP = 10_000, 50  # with fewer, what starting costs moves the counts by some percent
 OPS = 2 * STEPS
 TOLERANCE = 0.02
 
