@@ -1,5 +1,5 @@
 """What the generic checker cannot see of the chapter "linalg": determinants of singular matrices, equations, forms of
-results, forward rules, and PyTorch's gradients where these are right. See also test_linalg_gauge.py."""
+results, and PyTorch's gradients where these are right. See also test_linalg_gauge.py."""
 
 from itertools import product
 
