@@ -42,7 +42,7 @@ from agrad.defaults import (  # noqa: E402
 )
 from agrad.dtype_functions import FUNCTIONS as _DTYPE_FUNCTIONS  # noqa: E402
 from agrad.dtype_functions import namespace_info as _namespace_info  # noqa: E402
-from agrad.layers import install as _install_layers  # noqa: E402
+from agrad.levels import install as _install_levels  # noqa: E402
 from agrad.methods import flatten, is_complex, is_floating_point, ravel, swapaxes, transpose  # noqa: E402
 from agrad.methods import install as _install  # noqa: E402
 from agrad.printing import get_printoptions, printoptions, set_printoptions  # noqa: E402
@@ -62,7 +62,7 @@ from agrad.spellings import amax, amin, take_along_dim  # noqa: E402
 from agrad.spellings import squeeze as squeeze  # noqa: E402
 
 _install()
-_install_layers()
+_install_levels()
 _engine.install_policy(configuration.walk_policy)
 globals().update(_DTYPE_FUNCTIONS)
 __array_namespace_info__ = _namespace_info()

@@ -38,12 +38,6 @@ def find(op: Op) -> BatchRule:
     return along_axes(op) if has_places(op) else loop(op)
 
 
-def kind_of_rule(op: Op) -> str:
-    """Where the rule of an op comes from: what `find` decides, in a word."""
-    made = find(op)
-    return "engine" if op.name in ENGINES_OWN and made is ENGINES_OWN[op.name] else made.__qualname__.partition(".")[0]
-
-
 def is_elementwise(op: Op, rule: Any) -> bool:
     return op.signature.chapter == "elementwise" or (rule is not None and rule.family in ("elementwise", "select"))
 
@@ -58,20 +52,37 @@ def has_places(op: Op) -> bool:
 
 
 def caller(op: Op) -> Callable[[Sequence[Any]], Any]:
-    """The op as a function of a value for each parameter, batched or not."""
-    function, signature = op.function, op.signature
-    n = signature.n_by_position
-    if n == len(signature.parameters):
+    """The op as a function of a value for each parameter, a tuple for several arrays; batched or not."""
+    function, parameters = op.function, op.signature.parameters
+    if op.signature.n_by_position == len(parameters) and all(p.role != "var_positional" for p in parameters):
         return lambda values: function(*values)
-    names = signature.bind_names[n:]
-    return lambda values: function(*values[:n], **dict(zip(names, values[n:], strict=True)))
+    by_position = [i for i, p in enumerate(parameters) if p.role != "keyword_only"]
+    keywords = [(p.name, i) for i, p in enumerate(parameters) if p.role == "keyword_only"]
+    spread = any(p.role == "var_positional" for p in parameters)
+
+    def call(values: Sequence[Any]) -> Any:
+        args = [values[i] for i in by_position]
+        if spread:
+            *args, arrays = args
+            args.extend(arrays)
+        return function(*args, **{name: values[i] for name, i in keywords})
+
+    return call
 
 
 def shifted(axis: Any, ndim: int) -> Any:
-    """Axes of a sample with `ndim` axes as axes of the batch; those that a sample lacks stay wrong."""
+    """Axes of a sample with `ndim` axes as axes of the batch, counted from the front.
+
+    Raises
+    ------
+    IndexError
+        For an axis that a sample lacks: counted in the batch it could mean the samples themselves.
+    """
     if not isinstance(axis, int):
         return tuple(shifted(a, ndim) for a in axis)
-    return axis + 1 if axis >= 0 else axis if axis >= -ndim else axis - 1
+    if not -ndim <= axis < ndim:
+        raise IndexError(f"axis {axis} is out of bounds for a sample of vmap, which has {ndim} axes")
+    return axis % ndim + 1
 
 
 def lifted(x: Any, ndim: int) -> Any:

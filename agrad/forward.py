@@ -6,11 +6,12 @@ record does not declare follows from its family, and where that says nothing fro
 backend and no single rule.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from agrad.autograd.grad_mode import ModeContext
+from agrad.batching import caller
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Op, Rule, Tensor
 from agrad.formulas import compile_formula, compile_forward
@@ -227,25 +228,6 @@ FAMILIES: dict[str, Callable[[Rule, Record], Jvp]] = {
 }
 
 
-def caller(op: Op) -> Callable[[Values], Any]:
-    """The op as a function of one value per parameter."""
-    function, parameters = op.function, op.signature.parameters
-    if op.signature.n_by_position == len(parameters) and all(p.role != "var_positional" for p in parameters):
-        return lambda values: function(*values)
-    by_position = [i for i, p in enumerate(parameters) if p.role != "keyword_only"]
-    keywords = [(p.name, i) for i, p in enumerate(parameters) if p.role == "keyword_only"]
-    spread = any(p.role == "var_positional" for p in parameters)
-
-    def call(values: Values) -> Any:
-        args = [values[i] for i in by_position]
-        if spread:
-            *args, arrays = args
-            args.extend(arrays)
-        return function(*args, **{name: values[i] for name, i in keywords})
-
-    return call
-
-
 # -------------------------------------------------------------------------------------------------- declared, derived
 
 
@@ -276,7 +258,7 @@ def transposed(rule: Rule, record: Record) -> Jvp:
                 "(once=True), and gives no jvp"
             )
         recorded = engine.is_grad_enabled() and is_tracked(values, tangents)
-        with recording():
+        with ModeContext(grad=True, inference=False):
             pairs: list[tuple[Tensor, Tensor]] = []
             results = call([twin(value, t, pairs) for value, t in zip(values, tangents, strict=True)])
             several = isinstance(results, tuple)
@@ -315,14 +297,3 @@ def twin(value: Any, t: Any, pairs: list[tuple[Tensor, Tensor]]) -> Any:
 def is_tracked(*values: Any) -> bool:
     """Whether one of the Tensors in these tuples and lists requires grad."""
     return any(is_tracked(*v) if isinstance(v, (tuple, list)) else getattr(v, "requires_grad", False) for v in values)
-
-
-@contextmanager
-def recording() -> Iterator[None]:
-    """Record what runs inside."""
-    before = engine.get_mode()
-    engine.set_mode(before.replace(grad=True, inference=False))
-    try:
-        yield
-    finally:
-        engine.set_mode(before)

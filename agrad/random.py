@@ -98,11 +98,6 @@ def _levels_with_own_numbers() -> Sequence[Level]:
     return [level for level in running if level.kind == "batch" and level.randomness == "different"]
 
 
-def _home(t: Tensor) -> Any:
-    """The backend of a tensor's arrays, also inside a transform."""
-    return getattr(t.backend_, "base", t.backend_)
-
-
 def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers from [0, 1).
 
@@ -129,12 +124,14 @@ def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 def rand_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """`rand` in the shape, dtype and place of a tensor."""
-    return _draw("random", (input.shape,), dtype or input.dtype, input.device, requires_grad, _home(input))
+    home = engine.base_backend(input)
+    return _draw("random", (input.shape,), dtype or input.dtype, input.device, requires_grad, home)
 
 
 def randn_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """`randn` in the shape, dtype and place of a tensor."""
-    return _draw("standard_normal", (input.shape,), dtype or input.dtype, input.device, requires_grad, _home(input))
+    home = engine.base_backend(input)
+    return _draw("standard_normal", (input.shape,), dtype or input.dtype, input.device, requires_grad, home)
 
 
 def normal(mean: Any, std: Any = 1.0, size: Any = None, *, dtype: Any = None, device: Any = None) -> Tensor:

@@ -167,6 +167,8 @@ cdef object own_gradient(Tensor leaf, object g, bint owned):
 cdef int add_to_gradient(Tensor held, Backend backend, object g) except -1:
     """held += g on raw arrays, keeping the Tensor."""
     synchronise(held)
+    if must_move(held, current_mode()):
+        move(held)
     if held.view_ is not None and not in_memory(held):
         return store(held, add_raw(backend, held.raw, g), op_add)
     if type(held.raw) is backend.array_type and backend.mutable:

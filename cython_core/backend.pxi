@@ -173,6 +173,8 @@ cdef inline bint same_meta(Backend backend, object a, object b) except -1:
     """Whether two raw arrays have the same shape and dtype."""
     if backend.speed.same != NULL:
         return backend.speed.same(<PyObject*>a, <PyObject*>b)
+    if backend.layered:
+        return same_layered(a, b)
     return a.dtype == b.dtype and same_shape(shape_of(backend, a), shape_of(backend, b))
 
 

@@ -201,18 +201,22 @@ def is_derivative_lost(Tensor t not None):
     return True
 
 
-cdef object guarded(Node node, object value, str place):
+cdef object guarded(Node node, object value, str place, dict seen=None):
     """A value of ctx for a recorded backward; Tensors with a lost derivative are replaced, also in lists, tuples and dicts."""
     if isinstance(value, Tensor):
         return lost(node, <Tensor>value, place) if is_lost(<Tensor>value) else value
     kind = type(value)
+    seen = {} if seen is None else seen
+    if id(value) in seen:       # a container that contains itself
+        return value
+    seen[id(value)] = value
     if isinstance(value, (list, tuple)):
-        parts = [guarded(node, part, f"{place}[{i}]") for i, part in enumerate(value)]
+        parts = [guarded(node, part, f"{place}[{i}]", seen) for i, part in enumerate(value)]
         if all([new is old for new, old in zip(parts, value)]):
             return value
         return parts if kind is list else kind._make(parts) if hasattr(kind, "_make") else tuple(parts)
     if kind is dict:
-        entries = {key: guarded(node, part, f"{place}[{key!r}]") for key, part in value.items()}
+        entries = {key: guarded(node, part, f"{place}[{key!r}]", seen) for key, part in value.items()}
         return entries if any([entries[key] is not part for key, part in value.items()]) else value
     if not isinstance(value, (type, types.ModuleType, types.FunctionType, Node)):
         inside = attribute_of(value, "__dict__")
@@ -422,8 +426,15 @@ cdef list placed_outputs(Node node, Mode mode, tuple given, tuple returned, bint
     for value in outputs:
         if tracks and isinstance(value, Tensor) and (<Tensor>value).node is node and (<Tensor>value).view_ is not None and \
                 not is_among(value, dirty):
-            (<Tensor>value).view_.function = (node.rule.op.name, n_tracked > 1)
+            note_own_history((<Tensor>value).view_, node, n_tracked)
     return outputs
+
+
+cdef int note_own_history(View view, Node node, int n_tracked) except -1:
+    """A view that a user's function returned has the function as its history, whatever the base's is now."""
+    view.function = (node.rule.op.name, n_tracked > 1)
+    view.base_node, view.base_tracked = view.base.node, (view.base.flags & TRACKED) != 0
+    return 0
 
 
 cdef tuple taken(Context context, str name, str text):
@@ -471,6 +482,7 @@ cdef Tensor tracked_output(Node node, Tensor out, int number, bint is_input, bin
     new = as_output(node, out.raw, None, number)
     set_mode((mode := current_mode()).replace(grad=True))
     try:
+        check_writable(out, current_mode(), True)
         rebase_history(out, new)
     finally:
         set_mode(mode)
@@ -516,10 +528,11 @@ cdef int save_values(Node node, tuple given, list outputs, object values) except
         synchronise(t)
         if t.flags & INFERENCE:
             raise RuntimeError(INFERENCE_SAVED)
-        context.origins.append(origin_of(node, context, t, given, outputs))
+        origin = origin_of(node, context, t, given, outputs)
+        context.origins.append(origin)
         cell = cell_of(t)
         if hooks is not None:
-            saved.append(note_packed(node, pack_with(hooks, twin_of(t.backend, t.raw, cell) if t.node is node else t)))
+            saved.append(note_packed(node, pack_with(hooks, twin_of(t.backend, t.raw, cell) if type(origin) is int and <int>origin < 0 else t)))
             continue
         cell.saved_version = cell.version + 1
         saved.append(new_saved(t.raw, cell, cell.version))
@@ -531,6 +544,9 @@ cdef object origin_of(Node node, Context context, Tensor t, tuple given, list ou
     cdef int i
     if t.node is node:
         return ~<int>t.number
+    for i in range(len(outputs)):       # a view that was written to: its history is the base's
+        if outputs[i] is t and t.flags & TRACKED:
+            return ~i
     for i in range(len(given)):
         if given[i] is t:
             return context.places[i]

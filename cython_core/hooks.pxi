@@ -19,6 +19,8 @@ cdef object checked_result(object hook, object seen, object result):
     if seen is None:
         raise RuntimeError("can't replace a None gradient with a non-None value")
     old, new = <Tensor>seen, <Tensor>result
+    if old.backend.layered and old.backend.adopts > new.backend.adopts and base_of(old.backend) is base_of(new.backend):
+        new = lifted(op_copy, old.backend, new)
     if new.backend is not old.backend:
         raise RuntimeError(f"hook '{name_of_hook(hook)}' has changed the backend of value (was {old.backend.name} got {new.backend.name})")
     if new.shape != old.shape:
@@ -99,16 +101,16 @@ cdef int send_hooked(Walk walk, Node node, Step* step, object g) except -1:
     """Run a node between its hooks, if it has any."""
     cdef Details details = node.details
     cdef tuple outputs, inputs
-    cdef bint several = type(g) is tuple, tensors = walk.tensors
+    cdef bint several = details.several, tensors = walk.tensors
     if not details.prehooks and not details.posthooks:
         return walk.send_any(node, step, g, False)
-    outputs = tuple([shown(node.backend, part) for part in (g if several else (g,))])
+    outputs = tuple([shown(node.backend, part) for part in ((None,) * details.n_outputs if g is None else g if several else (g,))])
     if details.prehooks:
         outputs = hooked_values(details.prehooks, outputs, ())
         g = tuple([unshown(part, tensors) for part in outputs])
         g = None if all([part is None for part in outputs]) else g if several else g[0]
     if not details.posthooks:
-        return walk.send_any(node, step, g, False) if g is not None else 0
+        return walk.send_any(node, step, g, False) if g is not None or node.flags & CUSTOM else 0
     inputs = hooked_values(details.posthooks, results_of(walk, node, step, g), (outputs,))
     return send_results(walk, node, step, inputs)
 
@@ -122,7 +124,7 @@ cdef tuple results_of(Walk walk, Node node, Step* step, object g):
     cdef int32_t* edges = &walk.edges[step.first_edge]
     cdef int32_t* kept
     found = [None] * n
-    if g is None:
+    if g is None and not node.flags & CUSTOM:
         return tuple(found)
     caught = <Slot*>PyMem_Malloc((n + 1) * sizeof(Slot))
     kept = <int32_t*>PyMem_Malloc((n + 1) * sizeof(int32_t))
@@ -139,7 +141,7 @@ cdef tuple results_of(Walk walk, Node node, Step* step, object g):
             for k in range(n):
                 if kept[k] < 0:
                     continue
-                found[k] = shown(node.backend, take(&caught[k], backend_of_edge(node, k), &owned))
+                found[k] = shown(backend_of_edge(node, k), take(&caught[k], backend_of_edge(node, k), &owned))
         finally:
             walk.slots = slots
             for k in range(n):

@@ -182,14 +182,6 @@ def view_steps(Tensor t not None):
     return tuple(reversed(steps))
 
 
-def replay_steps(source, steps):
-    """Apply view operations to a Tensor; inverse of `view_steps`."""
-    for op, args, output in steps:
-        result = replay_op(<Op>op, args, <Tensor>source)
-        source = result if output < 0 else result[output]
-    return source
-
-
 # ---- what may be written
 
 cdef int check_writable(Tensor t, Mode mode, bint tracks, bint item=False) except -1:
@@ -199,6 +191,9 @@ cdef int check_writable(Tensor t, Mode mode, bint tracks, bint item=False) excep
         raise RuntimeError(
             "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal tensor before doing "
             "inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details.")
+    if (t.flags if view is None else view.base.flags) & SNAPSHOT:
+        raise RuntimeError("inside a transform (vmap, jvp, ...) detach() and .data give a value of its own, not another name of the tensor's memory: "
+                           "write to the tensor, or to a clone() of the value")
     if view is not None and mode.grad and t.flags & TRACKED:
         refuse_custom_view(t, "is being")
     if mode.grad and t.flags & TRACKED and t.node is None:
@@ -339,9 +334,8 @@ cdef object inplace(Op op, Tensor t, PyObject** argv):
     """Write op(t, ...) into t; recorded, it gives t (or the base of the view t) a new history."""
     cdef Mode mode = current_mode()
     cdef Tensor old, out
-    cdef bint tracks
-    deepen_for(op, t, argv)
-    tracks = mode.grad and any_tracked(op, argv)
+    cdef bint tracks = mode.grad and any_tracked(op, argv)
+    deepen_for(op, t, argv, tracks)
     synchronise(t)
     check_writable(t, mode, tracks)
     if must_move(t, mode):
@@ -458,14 +452,14 @@ cdef int set_item(Tensor t, object key, object value) except -1:
     synchronise(t)
     if isinstance(value, Tensor):
         if (<Tensor>value).backend.adopts > t.backend.adopts:
-            deepen(op_setitem, t, (<Tensor>value).backend)
+            deepen(op_setitem, t, (<Tensor>value).backend, mode.grad and (<Tensor>value).flags & TRACKED)
         if (<Tensor>value).backend is not t.backend:
             value = adopted(op_setitem, t.backend, <Tensor>value)
         synchronise(<Tensor>value)
     elif not agrad_is_scalar(<PyObject*>value):
         value = special_methods["as_operand"](value, t)
     if type(key) is not int and backend_of_key(t.backend, key) is not t.backend:
-        deepen(op_setitem, t, backend_of_key(t.backend, key))
+        deepen(op_setitem, t, backend_of_key(t.backend, key), False)
         value = adopted(op_setitem, t.backend, <Tensor>value) if isinstance(value, Tensor) and (<Tensor>value).backend is not t.backend else value
     tracks = mode.grad and (t.flags & TRACKED or (isinstance(value, Tensor) and (<Tensor>value).flags & TRACKED))
     check_writable(t, mode, tracks, key is not Ellipsis)

@@ -16,6 +16,9 @@ cdef Level find_level(Level level, object raw):
     other = (<Layered>raw).level
     if other is None or other is level:
         return level
+    if level is not None and level.alive and other.alive:
+        raise RuntimeError("tensors of two transforms (vmap, jvp, ...) meet of which neither runs inside the other: a thread that a transform starts "
+                           "knows nothing of it. Run the inner transform in a copy of the context: contextvars.copy_context().run(...)")
     return other if level is None or not level.alive else level
 
 
@@ -58,7 +61,7 @@ cdef object call_layered(PyObject* self, PyObject* const* args, Py_ssize_t nargs
     return run_dual(op, level, values, given)
 
 
-cdef object peeled(Level level, object raw):
+cdef object peeled(object raw):
     """What is inside a raw operand; others as they are."""
     return value_of(<Layered>raw) if type(raw) is Layered else raw
 
@@ -92,9 +95,9 @@ cdef object run_dual(Op op, Level level, list values, list given):
             if level is not None:
                 tangents[i] = tuple([(<Layered>v).tangent if type(v) is Layered and (<Layered>v).level is level else None for v in value])
                 some = some or any([t is not None for t in tangents[i]])
-            values[i] = tuple([peeled(level, v) for v in value])
+            values[i] = tuple([peeled(v) for v in value])
         elif op.kinds[i] == KEY and type(value) is tuple:
-            values[i] = tuple([peeled(level, v) for v in value])
+            values[i] = tuple([peeled(v) for v in value])
     out = run_inner(op, values, given)
     if not some or not level.alive:
         return relayered(None, out, None)
@@ -132,7 +135,7 @@ cdef object run_batched(Op op, Level level, list values):
         elif op.kinds[i] == ARRAYS or op.kinds[i] == KEY:
             parts = value if type(value) is tuple else (value,)
             batched[i] = tuple([type(v) is Layered and is_batched(<Layered>v) for v in parts])
-            values[i] = tuple([peeled(level, v) for v in parts])
+            values[i] = tuple([peeled(v) for v in parts])
         elif value is REQUIRED:
             values[i] = None
     if op.batch is None:
@@ -157,7 +160,7 @@ cdef object batch_elementwise(Op op, Level level, object a, object b):
         if not (na == nb if (type(a) is Layered and is_batched(<Layered>a)) == (type(b) is Layered and is_batched(<Layered>b))
                 else na > nb if type(a) is Layered and is_batched(<Layered>a) else nb > na):
             return None
-        out = binary(op, peeled(level, a), peeled(level, b))
+        out = binary(op, peeled(a), peeled(b))
     return new_layered(level, <Tensor?>out, None)
 
 
@@ -178,12 +181,12 @@ cdef object dual_elementwise(Op op, Level level, object a, object b):
         ta = (<Layered>a).tangent
     if b is not None and type(b) is Layered and (<Layered>b).level is level:
         tb = (<Layered>b).tangent
-    a = peeled(level, a)
+    a = peeled(a)
     if b is None:
         values = (a,)
         out = unary(op, <Tensor>a)
     else:
-        b = peeled(level, b)
+        b = peeled(b)
         values = (a, b)
         out = binary(op, a, b)
     tangent = None
@@ -291,8 +294,3 @@ cdef object tensor_like(object value, object result):
         like.shape = ()
     like.tensors = True
     return like
-
-
-def like_of_tensor(Tensor t not None):
-    """Shape, dtype and device of a tensor, as rules get them under the name `x_like`."""
-    return tensor_like(t, t)

@@ -1,5 +1,6 @@
 # Levels. Inside a forward-mode or vmap transform the raw value of a tensor is a Layered, "an array of another library": its kernels peel one
-# level off the operands, run the same op on what is inside, and wrap the result. So recording, walks, views and writes know nothing of levels.
+# level off the operands, run the same op on what is inside, and wrap the result. So recording, walks, views and writes need no rules of their
+# own for levels.
 
 cdef object find_forward = None         # installed: op -> tangents(values, tangents, out)
 cdef object find_batch = None           # installed: op -> batched(size, values, batched)
@@ -8,7 +9,7 @@ cdef Rule lift_rule = None              # installed: the derivative of lifting i
 
 
 def install_transforms(forward_finder, batch_finder, namespace_maker, Rule rule not None):
-    """Tell the engine how ops map tangents and batches, and how a namespace is made; called once by agrad.layers."""
+    """Tell the engine how ops map tangents and batches, and how a namespace is made; called once by agrad.levels."""
     global find_forward, find_batch, make_namespace, lift_rule
     find_forward, find_batch, make_namespace, lift_rule = forward_finder, batch_finder, namespace_maker, rule
     rule.crosses = True
@@ -74,10 +75,10 @@ cdef inline object layered_dtype(Layered layered):
     return layered.value.backend.dtype_of(layered.value.raw)
 
 
-cdef int same_layered(PyObject* a, PyObject* b) noexcept:
+cdef bint same_layered(object a, object b) except -1:
     """Whether two raw values of a level have the same shape and dtype."""
-    if type(<object>a) is not Layered or type(<object>b) is not Layered:
-        return 0
+    if type(a) is not Layered or type(b) is not Layered:
+        return False
     return layered_dtype(<Layered>a) == layered_dtype(<Layered>b) and same_shape(layered_shape(<Layered>a), layered_shape(<Layered>b))
 
 
@@ -101,7 +102,7 @@ class LayeredBackend(Backend):
         self.mutable, self.lazy, self.adopts = False, base.lazy, depth + 1
         self.facade, self.xp = base.facade, make_namespace(self)
         (<Backend>self).layered, (<Backend>self).devices = True, (<Backend>base).devices
-        (<Backend>self).inner, (<Backend>self).speed.same = base, same_layered
+        (<Backend>self).inner = base
 
     def __getattr__(self, name):
         return getattr(self.base, name)
@@ -312,18 +313,18 @@ cdef object for_key(Tensor t, object key):
     return t if backend is t.backend else adopted(op_getitem, backend, t)
 
 
-cdef int deepen(Op op, Tensor t, Backend backend) except -1:
+cdef int deepen(Op op, Tensor t, Backend backend, bint tracks) except -1:
     """A tensor that a value of a deeper level is about to be written into becomes one of that level."""
     cdef Tensor before, after, base
     cdef Mode mode = current_mode()
     base = t.view_.base if t.view_ is not None else t
-    check_writable(t, mode, mode.grad)
+    check_writable(t, mode, tracks)
     if base.flags & TRACKED and base.node is None:
         raise RuntimeError("a value inside a transform (vmap, jvp, ...) is written into a leaf that requires grad; write into a clone() of it")
     if t.view_ is not None and not t.view_.detached and Py_REFCNT(<PyObject*>t.cell) == 2:     # the base's and this view's, nobody else's
         base = t.view_.base
         base.cell, base.seen, t.cell = None, 0, None
-        deepen(op, base, backend)
+        deepen(op, base, backend, tracks)
         t.backend, t.cell, t.seen = backend, cell_of(base), UINT32_MAX
         t.node, t.number, t.flags = None, 0, t.flags & <uint8_t>~TRACKED
         return synchronise(t)
@@ -338,12 +339,12 @@ cdef int deepen(Op op, Tensor t, Backend backend) except -1:
     return 0
 
 
-cdef int deepen_for(Op op, Tensor t, PyObject** argv) except -1:
+cdef int deepen_for(Op op, Tensor t, PyObject** argv, bint tracks) except -1:
     """`deepen` where an operand of an in-place operation asks for it."""
     cdef int i
     for i in range(1, op.n_params):
         if argv[i] != NULL and isinstance(<object>argv[i], Tensor) and (<Tensor><object>argv[i]).backend.adopts > t.backend.adopts:
-            deepen(op, t, (<Tensor><object>argv[i]).backend)
+            deepen(op, t, (<Tensor><object>argv[i]).backend, tracks)
     return 0
 
 

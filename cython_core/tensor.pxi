@@ -5,6 +5,7 @@ cdef enum:      # Tensor.flags
     RICH = 2            # may be part of a reference cycle: nodes that hold it stay with the garbage collector
     INFERENCE = 4       # made in inference mode
     DERIVED = 64        # computed in a user's forward from tracked tensors, unrecorded
+    SNAPSHOT = 16       # detached inside a transform: a value of its own, not to be written
     PINNED = 8          # holds what was saved: shares a cell to be checked, but is never brought up to date
 
 cdef dict special_methods = {}      # installed by upper layers: __repr__, __format__, ...
@@ -331,7 +332,9 @@ cdef class Tensor:
         cdef Tensor twin
         synchronise(self)
         if self.backend.layered:
-            return wrap(self.backend, detached_raw(self.raw))
+            twin = wrap(self.backend, detached_raw(self.raw))
+            twin.flags = SNAPSHOT
+            return twin
         twin = wrap(self.backend, self.raw)
         twin.cell = cell_of(self)
         twin.seen = self.seen

@@ -2,6 +2,7 @@
 
 cdef int live_tracings = 0      # while there are none, operations ask for no Mode on their account
 
+
 @cython.final
 cdef class Tracing:
     """Someone who watches: `saw(what, mode, operands, results)` is called after every operation, with an Op or the name of a method."""

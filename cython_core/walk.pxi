@@ -239,6 +239,17 @@ cdef class Walk:
                     self.edges[step.first_edge + k] = -1
         return 0
 
+    cdef bint meets_code(self):
+        """Whether hooks or users' functions will run, which may bring in any tracked tensor."""
+        cdef int i
+        for i in range(self.n_steps):
+            if (<Node>self.steps[i].node).flags & (HOOKED | WATCHED | CUSTOM):
+                return True
+        for i in range(self.n_leaves):
+            if self.leaves[i].wanted and (<Tensor>self.leaves[i].tensor).state is not None and (<Tensor>self.leaves[i].tensor).state.hooks:
+                return True
+        return False
+
     cdef int note_closings(self) except -1:
         """List, for every step, the leaves that are complete after it."""
         cdef int i
@@ -440,8 +451,7 @@ cdef class Walk:
         if type(r) is Entry:
             return add_entry(&self.slots[slot], <Entry>r)
         if node.rule.crosses:
-            edge = edge_of(node, k)
-            return add_to_slot(&self.slots[slot], (<Tensor>edge).backend if isinstance(edge, Tensor) else (<Node>edge).backend, r, False)
+            return add_to_slot(&self.slots[slot], backend_of_edge(node, k), r, False)
         if not tensors and not new and r is not g:
             new = node.backend.speed.fresh(<PyObject*>r) if node.backend.speed.fresh != NULL else node.backend.is_fresh(r)
         fitted = fit(node, k, r, g, tensors)
@@ -572,7 +582,8 @@ def run_backward(tuple roots not None, tuple grads not None, bint retain_graph, 
         synchronise(t)
     walk.held = tuple([(<Tensor>root).node for root in roots])
     walk.plan(roots, inputs)
-    walk.create_graph = walk.others or any([(<Tensor>g).flags & TRACKED for g in grads]) if create_graph is None else create_graph
+    meets_code = create_graph is None and walk.meets_code()
+    walk.create_graph = walk.others or meets_code or any([(<Tensor>g).flags & TRACKED for g in grads]) if create_graph is None else create_graph
     walk.retain = retain_graph or create_graph is None and walk.create_graph
     walk.tensors = walk.create_graph
     for i in range(len(roots)):
@@ -596,4 +607,7 @@ def run_backward(tuple roots not None, tuple grads not None, bint retain_graph, 
             callback()
     finally:
         set_mode(before)
-    return walk.results(inputs, len(roots), {} if walk.tensors else {id((<Tensor>g).raw): g for g in grads})
+    results = walk.results(inputs, len(roots), {} if walk.tensors else {id((<Tensor>g).raw): g for g in grads})
+    if meets_code and not history_beyond(tuple([t for t in results if t is not None]), inputs):
+        results = [None if t is None else wrap((<Tensor>t).backend, (<Tensor>t).raw) for t in results]
+    return results

@@ -150,7 +150,7 @@ def take_along_axis(x, indices, axis, batched, xp):
 def diff(x, axis, n, prepend, append, batched, size, xp):
     x = as_batch(x, "x" in batched, size, xp)
     ndim = x.ndim - 1
-    (own,) = normalise(axis, ndim)
+    own = shifted(axis, ndim) - 1
 
     def border(value, flag):
         """As a batch; one number stands for a whole border."""
@@ -247,9 +247,8 @@ def tensordot(x1, x2, axes, batched, xp):
     """As subscripts, where both are batched; else the batch is one more axis that nobody contracts."""
     n1, n2 = rank(x1, "x1" in batched), rank(x2, "x2" in batched)
     if isinstance(axes, int):
-        over1, over2 = tuple(range(n1 - axes, n1)), tuple(range(axes))
-    else:
-        over1, over2 = normalise(axes[0], n1), normalise(axes[1], n2)
+        axes = range(-axes, 0), range(axes)
+    over1, over2 = (tuple(a - 1 for a in shifted(over, n)) for over, n in zip(axes, (n1, n2), strict=True))
     if "x2" not in batched:
         return xp.tensordot(x1, x2, axes=(tuple(a + 1 for a in over1), over2))
     if "x1" not in batched:
@@ -463,7 +462,7 @@ def getitem(x, key, batched, size, xp):
     return out if own.moves is None else xp.moveaxis(out, *own.moves)
 
 
-def to_write(value, flag, own, size, xp):
+def to_write(value, flag, own, xp):
     """A value with the axes where the batch's key has them."""
     if not hasattr(value, "ndim"):
         return value
@@ -505,7 +504,7 @@ def setitem(x, key, value, batched, size, xp):
     if own.mask is not None:
         mask, value = under_mask(value, given, own, xp)
         return xp.astype(xp.where(mask, value, x), x.dtype, copy=False)
-    return xp.setitem(x, own.parts, to_write(value, given, own, size, xp))
+    return xp.setitem(x, own.parts, to_write(value, given, own, xp))
 
 
 def scatter_add(x, key, values, batched, size, xp):
@@ -514,7 +513,7 @@ def scatter_add(x, key, values, batched, size, xp):
     if own.mask is not None:
         mask, values = under_mask(values, given, own, xp)
         return xp.scatter_add(x, ..., xp.where(mask, values, xp.zeros_like(x)))
-    return xp.scatter_add(x, own.parts, to_write(values, given, own, size, xp))
+    return xp.scatter_add(x, own.parts, to_write(values, given, own, xp))
 
 
 def scatter(arrays, keys, like, batched, size, xp):

@@ -3,10 +3,7 @@
 from typing import Any
 
 import numpy as np
-import torch
 from array_libraries import values
-
-import agrad
 
 
 def flat(tree: Any) -> list[Any]:
@@ -15,7 +12,7 @@ def flat(tree: Any) -> list[Any]:
         return [leaf for key in sorted(tree) for leaf in flat(tree[key])]
     if isinstance(tree, (tuple, list)):
         return [leaf for part in tree for leaf in flat(part)]
-    return [values(tree) if isinstance(tree, (agrad.Tensor, torch.Tensor)) else np.asarray(tree)]
+    return [values(tree) if hasattr(tree, "detach") else np.asarray(tree)]
 
 
 def assert_same(found: list[Any], expected: list[Any]) -> None:

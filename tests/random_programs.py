@@ -173,7 +173,7 @@ def real(t):
     return not t.is_complex()
 
 
-def of_op(name, row, pool, operands):
+def of_op(row, pool, operands):
     """Whether an op may run on these tensors: their numbers are clear of its kinks."""
     _, takes_complex, clear = row
     arrays = [pool.values(i) for i in operands]
@@ -187,7 +187,7 @@ def step_of_one(pool, table, suits, with_axis=False):
     name = pool.draw(st.sampled_from(sorted(names)))
     row = table[name]
     i = pool.pick(lambda t: suits(t) and (row[1] or real(t)))
-    if i is None or not of_op(name, row, pool, [i]):
+    if i is None or not of_op(row, pool, [i]):
         return
     f = row[0]
     recording = pool.draw(pool.recording)

@@ -7,34 +7,13 @@ import threading
 import weakref
 
 import pytest
+from checkpointed import Counted, engine_is_in_order, leaf, wave
 
 import agrad
 from agrad.autograd import grad
 from agrad.utils.checkpoint import checkpoint, checkpoint_sequential, noop_context_fn, set_checkpoint_early_stop
 
-
-@pytest.fixture(autouse=True)
-def in_double(doubles):
-    """Gradients are compared exactly: both ways compute the same numbers."""
-
-
-def leaf(*values):
-    return agrad.tensor(values, requires_grad=True)
-
-
-class Counted:
-    """A function that counts its calls."""
-
-    def __init__(self, function):
-        self.function, self.calls = function, 0
-
-    def __call__(self, *args, **kwargs):
-        self.calls += 1
-        return self.function(*args, **kwargs)
-
-
-def wave(x):
-    return agrad.exp(agrad.sin(x) * x)
+pytestmark = pytest.mark.usefixtures("doubles")    # gradients are compared exactly: both ways compute the same numbers
 
 
 def arrays_alive(make):
@@ -541,12 +520,6 @@ def test_an_exception_of_a_further_run_comes_through_and_the_next_walk_works():
     assert engine_is_in_order()
     y.backward()
     assert x.grad.tolist() == grad(agrad.exp(agrad.sin(x)), x)[0].tolist()
-
-
-def engine_is_in_order():
-    x = leaf(2.0)
-    (g,) = grad(x * x * x, x)
-    return agrad.is_grad_enabled() and g.tolist() == [12.0]
 
 
 # ---- threads and tasks

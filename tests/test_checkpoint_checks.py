@@ -1,25 +1,13 @@
 """What a checkpoint finds out: functions that compute something else the second time, and values written over."""
 
 import pytest
+from checkpointed import engine_is_in_order, leaf
 
 import agrad
 from agrad.autograd import grad
 from agrad.utils.checkpoint import CheckpointError, checkpoint
 
-
-@pytest.fixture(autouse=True)
-def in_double(doubles):
-    """Gradients are compared exactly: both ways compute the same numbers."""
-
-
-def leaf(*values):
-    return agrad.tensor(values, requires_grad=True)
-
-
-def engine_is_in_order():
-    x = leaf(2.0)
-    (g,) = grad(x * x * x, x)
-    return agrad.is_grad_enabled() and g.tolist() == [12.0]
+pytestmark = pytest.mark.usefixtures("doubles")    # gradients are compared exactly: both ways compute the same numbers
 
 
 def test_a_written_argument_is_found():

@@ -1,35 +1,14 @@
 """Checkpoints together with transforms, custom functions, other hooks, anomaly mode and other array libraries."""
 
 import pytest
+from checkpointed import Counted, leaf, wave
 
 import agrad
 from agrad import func
 from agrad.autograd import Function, grad
 from agrad.utils.checkpoint import checkpoint
 
-
-@pytest.fixture(autouse=True)
-def in_double(doubles):
-    """Gradients are compared exactly: both ways compute the same numbers."""
-
-
-def leaf(*values):
-    return agrad.tensor(values, requires_grad=True)
-
-
-class Counted:
-    """A function that counts its calls."""
-
-    def __init__(self, function):
-        self.function, self.calls = function, 0
-
-    def __call__(self, *args, **kwargs):
-        self.calls += 1
-        return self.function(*args, **kwargs)
-
-
-def wave(x):
-    return agrad.exp(agrad.sin(x) * x)
+pytestmark = pytest.mark.usefixtures("doubles")    # gradients are compared exactly: both ways compute the same numbers
 
 
 # ---- transforms

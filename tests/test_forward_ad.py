@@ -6,8 +6,6 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
-import torch.autograd.forward_ad as torch_fw
 from array_libraries import values
 
 import agrad
@@ -57,6 +55,8 @@ def written_through_a_view(y):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_tangents_agree_with_torch(name, backend):
+    torch = pytest.importorskip("torch")
+    torch_fw = torch.autograd.forward_ad
     with warnings.catch_warnings(), torch_fw.dual_level():
         warnings.simplefilter("ignore")
         torch.set_default_dtype(torch.float64)
@@ -229,3 +229,49 @@ def test_the_tensor_under_a_dual_stays_as_it_is():
 def test_a_dual_shows_its_tangent():
     with fw.dual_level():
         assert repr(fw.make_dual(agrad.asarray([1.0]), agrad.asarray([2.0]))) == "tensor([1.], tangent=tensor([2.]))"
+
+
+def test_a_deeper_level_that_holds_a_dual_as_a_constant_does_not_hide_its_tangent():
+    with fw.dual_level():
+        dual = fw.make_dual(agrad.asarray(3.0), agrad.asarray(1.0))
+        seen = []
+
+        def gradient():
+            def f(y):
+                tangent = fw.unpack_dual(dual * 1).tangent
+                seen.append(tangent is None)
+                return y * 0 if tangent is None else tangent * y
+
+            return func.grad(f)(dual)
+
+        assert values(gradient()) == 1
+        assert values(func.vmap(lambda a: gradient() * a)(agrad.ones(2))).tolist() == [1, 1]
+        assert seen == [False, False]
+
+
+def test_what_is_a_dual_for_a_deeper_level_too_is_not_made_one_again():
+    def again(y):
+        with pytest.raises(RuntimeError, match="already has a forward gradient at the same level 0"):
+            fw.make_dual(y * 1, agrad.asarray(1.0))
+        return y * 1
+
+    with fw.dual_level():
+        dual = fw.make_dual(agrad.asarray(3.0), agrad.asarray(1.0))
+        func.vmap(lambda a: func.grad(again)(dual) * a)(agrad.ones(2))
+
+
+def test_a_tangent_is_of_its_tensors_backend():
+    with fw.dual_level():
+        other = agrad.asarray(V).to(backend="array_api_strict")
+        with pytest.raises(RuntimeError, match="the tangent is on the backend array_api_strict, its tensor on numpy"):
+            fw.make_dual(agrad.asarray(X), other)
+
+
+@pytest.mark.parametrize("part", ["primal", "tangent"])
+def test_unpacking_inside_a_reverse_transform_would_lose_its_history(part):
+    with fw.dual_level():
+        d = fw.make_dual(agrad.tensor(3.0), agrad.tensor(1.0))
+        with pytest.raises(RuntimeError, match="would lose its history"):
+            func.grad(lambda y: getattr(fw.unpack_dual(y * y), part) * y)(d)
+        gradient = func.grad(lambda y: y * y * y)(d)
+        assert fw.unpack_dual(gradient).tangent.item() == 18.0

@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-import torch
 from array_libraries import values
 from nested_results import assert_same, flat
 
@@ -61,16 +60,6 @@ def test_gradients_by_parameters():
     np.testing.assert_allclose(values(agrad.sum(found["first.bias"])), values(up - down) / (2 * h), rtol=1e-6)
 
 
-class TorchTwo(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.a = torch.nn.Parameter(torch.ones(()))
-        self.b = self.a
-
-    def forward(self, x):
-        return x * self.a + self.b
-
-
 class Two:
     def __init__(self):
         self.a = self.b = agrad.ones(())
@@ -87,7 +76,20 @@ class Two:
 
 
 def two(m):
-    return TorchTwo() if m is torch else Two()
+    """An object with one parameter under two names, for agrad or PyTorch."""
+    if m is agrad:
+        return Two()
+
+    class TorchTwo(m.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = m.nn.Parameter(m.ones(()))
+            self.b = self.a
+
+        def forward(self, x):
+            return x * self.a + self.b
+
+    return TorchTwo()
 
 
 @pytest.mark.parametrize("program", [
@@ -96,6 +98,7 @@ def two(m):
     lambda m, f, x: f.functional_call(two(m), ({"a": x}, {"b": x}), (x,)),
 ])
 def test_tied_parameters_are_replaced_together(program):
+    torch = pytest.importorskip("torch")
     assert_same(flat(program(agrad, func, agrad.asarray(S))), flat(program(torch, torch.func, torch.tensor(S))))
 
 
@@ -107,6 +110,7 @@ def test_tied_parameters_are_replaced_together(program):
     lambda m, f, x: f.functional_call(two(m), {"sub.c": x}, x),
 ])
 def test_errors_of_functional_call(program):
+    torch = pytest.importorskip("torch")
     with pytest.raises((ValueError, AttributeError)) as expected:
         program(torch, torch.func, torch.tensor(S))
     with pytest.raises(expected.type) as found:

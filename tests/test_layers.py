@@ -21,7 +21,7 @@ LAYERS = [
     ("agrad.plugins",),
     ("agrad.namespaces", "agrad.creation", "agrad.methods", "agrad.printing", "agrad.autograd", "agrad.defaults",
      "agrad.dtype_functions", "agrad.comparison", "agrad.random", "agrad.spellings", "agrad.transfer",
-     "agrad.data", "agrad.exchange", "agrad.numpy_protocol", "agrad.layers", "agrad.forward"),
+     "agrad.data", "agrad.exchange", "agrad.numpy_protocol", "agrad.levels", "agrad.forward"),
     ("agrad.func", "agrad.utils"),
     ("agrad.autograd.functional", "agrad.autograd.gradcheck"),  # those parts of it that are made of transforms
     ("agrad",),  # the front: imports everything below it

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from agrad import layers
+from agrad import levels
 from agrad.autograd import graph
 from agrad.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from agrad.autograd.function import Function
 from agrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, zero_stays_zero
 from agrad.autograd.graph.edges import tensor_at
+from agrad.autograd.tangents import fitting_cotangent
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 
@@ -204,19 +205,10 @@ def _batched_grad(
     """One walk for all rows of the cotangents: inside a batch level of its own."""
     batches = _as_tensors(grad_outputs, "grad_outputs")
     n = batches[0].shape[0]
-    with layers.entered("batch", size=n) as level:
+    with levels.entered("batch", size=n) as level:
         rows = _cotangents(roots, [engine.wrap_level(level, b) for b in batches])
         found = engine.run_backward(roots, rows, retain, create_graph, leaves, False)
-        return [None if g is None else _rows(level, n, g) for g in found]
-
-
-def _rows(level: Any, n: int, g: Tensor) -> Tensor:
-    """What a level computed, with the batch as first axis."""
-    inside = engine.unwrap_level(level, g)
-    if inside is not None:
-        return inside[0]
-    g = engine.constant_of_level(level, g)
-    return engine.find_op("broadcast_to").function(g, (n, *g.shape))    # type: ignore[no-any-return]
+        return [None if g is None else levels.whole(level, n, g) for g in found]
 
 
 def _listed(value: Any) -> tuple[Any, ...]:
@@ -262,46 +254,21 @@ def _cotangents(roots: tuple[Tensor, ...], given: Any) -> tuple[Tensor, ...]:
 
 def _cotangent(i: int, root: Tensor, g: Any) -> Tensor:
     """The cotangent of one root: as given, cast to the root's dtype; ones for a real root with one element."""
-    if g is not None and not isinstance(g, Tensor):
-        raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
     if not root.requires_grad:
         inside = "; inside a transform, what is outside is reached by agrad.func.grad only" * engine.tracks_inside(root)
         raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn{inside}")
-    if engine.raw_value(root) is None:      # an edge that does not know its shape
-        if g is None:
-            raise RuntimeError(
-                "grad can be implicitly created only for scalar outputs: this edge does not know its shape, make it "
-                "with get_gradient_edge()"
-            )
-        return g
-    if g is None:
-        if root.size != 1:
-            raise RuntimeError("grad can be implicitly created only for scalar outputs")
-        if root.dtype.kind == "complex":
-            raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {root.dtype}")
-        return engine.ones_like(root)
-    if g.backend_.name != root.backend_.name:   # inside a transform either may be the deeper one
+    if g is not None:
+        return fitting_cotangent(i, root, g)
+    if engine.raw_value(root) is None:
         raise RuntimeError(
-            f"grad_output[{i}] is on the backend {g.backend_.name}, output[{i}] on {root.backend_.name}; "
-            "move one with to(backend=...)"
+            "grad can be implicitly created only for scalar outputs: this edge does not know its shape, make it "
+            "with get_gradient_edge()"
         )
-    if g.shape != root.shape:
-        raise RuntimeError(
-            f"Mismatch in shape: grad_output[{i}] has a shape of {_shape_text(g)} "
-            f"and output[{i}] has a shape of {_shape_text(root)}."
-        )
-    if g.dtype == root.dtype:
-        return g
-    if (g.dtype.kind == "complex") != (root.dtype.kind == "complex"):
-        raise RuntimeError(
-            "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
-            f"grad_output[{i}] has a dtype of {g.dtype} and output[{i}] has a dtype of {root.dtype}."
-        )
-    return engine.find_op("astype").function(g, root.dtype)     # type: ignore[no-any-return]
-
-
-def _shape_text(t: Tensor) -> str:
-    return f"agrad.Size({list(t.shape)})"
+    if root.size != 1:
+        raise RuntimeError("grad can be implicitly created only for scalar outputs")
+    if root.dtype.kind == "complex":
+        raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {root.dtype}")
+    return engine.ones_like(root)
 
 
 class _VariableType(type):

@@ -4,11 +4,10 @@ The engine asks for the user's stack whenever it makes a node, and says which no
 rule.
 """
 
-import sys
 import warnings
-from types import FrameType
 from typing import Self
 
+from agrad.autograd import user_code
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Node
 
@@ -109,20 +108,12 @@ def _user_stack() -> list[str]:
     """The stack down to the user's own line, as lines of a traceback."""
     import traceback  # when something is traced, not with agrad
 
-    return traceback.format_stack(_user_frame()[0])
-
-
-def _user_frame() -> tuple[FrameType, int]:
-    """The innermost frame that is not agrad's own, and how many frames above the caller it is."""
-    frame, above = sys._getframe(1), 0
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "agrad":
-        frame, above = frame.f_back, above + 1
-    return frame, above
+    return traceback.format_stack(user_code.frame().frame)
 
 
 def _report(node: Node) -> None:
     """Warn where a node was made, and, in double backward, where the nodes were made whose rules made it."""
-    level = _user_frame()[1] + 1
+    level = user_code.frame().above + 1
     stack = node.metadata.get("traceback_")
     if stack is None:
         warnings.warn(

@@ -6,7 +6,7 @@
 from contextlib import ContextDecorator
 from typing import NamedTuple
 
-from agrad import layers
+from agrad import levels
 from agrad.autograd.tangents import fitting_tangent
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Level, Tensor
@@ -31,7 +31,7 @@ def enter_dual_level() -> int:
     """
     if _running() is not None:
         raise RuntimeError("Nested forward mode AD is not supported at the moment")
-    layers.enter("dual", records=True)
+    levels.enter("dual", records=True)
     return 0
 
 
@@ -44,7 +44,7 @@ def exit_dual_level(*, level: int | None = None) -> None:
         raise RuntimeError(
             "Trying to exit a forward AD level that was not the last one that was created. This is not supported."
         )
-    layers.leave(running)
+    levels.leave(running)
 
 
 class dual_level(ContextDecorator):
@@ -107,8 +107,7 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
     for what, t in (("tensor", tensor), ("tangent", tangent)):
         if not isinstance(t, Tensor):
             raise TypeError(f"make_dual(): {what} must be a Tensor, not {type(t).__name__}")
-    inside = engine.unwrap_level(running, tensor)
-    if inside is not None:
+    if levels.outside(running, tensor)[2]:
         raise RuntimeError(
             "Making a dual Tensor based on a Tensor that already has a forward gradient at the same level 0 is not "
             "supported."
@@ -129,15 +128,28 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
     -------
     UnpackedDualTensor
         Its `tangent` is None for a tensor that has none, and outside of a level.
+
+    Raises
+    ------
+    RuntimeError
+        If the tensor depends on what a reverse transform inside the level differentiates: that history would be lost.
     """
     running = _running()
     if running is None or (level is not None and level < 0):
         return UnpackedDualTensor(tensor, None)
-    inside = engine.unwrap_level(running, tensor)
-    return UnpackedDualTensor(tensor, None) if inside is None else UnpackedDualTensor(*inside)
+    value, tangent, dual = levels.outside(running, tensor)
+    if not dual:
+        return UnpackedDualTensor(tensor, None)
+    own = engine.constant_of_level(running, tensor)
+    if own.requires_grad and any(engine.level_of(leaf) is running for leaf in engine.nodes_under(own)[1]):
+        raise RuntimeError(
+            "unpack_dual() inside func.grad, of a tensor that depends on what is differentiated there, would lose its "
+            "history; unpack what func.grad returns, or use func.jvp inside it"
+        )
+    return UnpackedDualTensor(value, tangent)
 
 
 def _running() -> Level | None:
     """The level of this module that runs, if one does."""
-    levels: tuple[Level, ...] = engine.get_mode().levels or ()
-    return next((level for level in levels if level.records), None)
+    running: tuple[Level, ...] = engine.get_mode().levels or ()
+    return next((level for level in running if level.records), None)

@@ -7,8 +7,9 @@ asked, else forward and backward run on the batch as one function of whole batch
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from agrad import layers
+from agrad import levels
 from agrad.autograd.function import Function
+from agrad.autograd.tangents import fitting_tangent
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Layered, Level, Tensor
 
@@ -40,7 +41,7 @@ class _Call:
             self.template = _Template(ctx, to_save, self.given, self.output)
             engine.context_attributes(ctx).pop("saved_for_forward", None)
             return
-        inside = [_peel(level, t) if isinstance(t, Tensor) else (t, None) for t in self.given]
+        inside = [levels.outside(level, t)[:2] if isinstance(t, Tensor) else (t, None) for t in self.given]
         deepest = _depth(self.given)
         records = engine.is_grad_enabled() and not level.records and any(
             t.requires_grad and t.backend_.adopts == deepest for t in _tensors(self.given)
@@ -89,12 +90,12 @@ class _Call:
             engine.zeros_like(x) if t is None and isinstance(x, Tensor) else t
             for x, t in zip(values, tangents, strict=True)
         ]
-        return _with_tangents(level, self.function, outer.output, self.function.jvp(outer.context(False), *filled))
+        return _with_tangents(level, outer.output, self.function.jvp(outer.context(False), *filled))
 
     def run_batch(self, level: Level, inside: Sequence[tuple[Any, Any]]) -> Any:
         """The call on whole batches."""
         values = tuple(value for value, _ in inside)
-        batched = tuple(_is_of(level, t) for t in self.given)
+        batched = tuple(isinstance(t, Tensor) and levels.outside(level, t)[2] for t in self.given)
         if _has_vmap(self.function):
             args, keywords = self.arguments(values)
             dims = tuple(0 if is_batched else None for is_batched in batched)
@@ -174,8 +175,10 @@ class _Template:
             if place is not None:
                 return place
             self._lost |= engine.is_derivative_lost(value)
-            inside = engine.unwrap_level(self._level, value) if self._level is not None else None
-            return value if inside is None else _Place("inside", inside[0])
+            if self._level is None:
+                return value
+            inside, _, belongs = levels.outside(self._level, value)
+            return _Place("inside", inside) if belongs else value
         return _mapped(self._emptied, value)
 
     def filled(
@@ -261,13 +264,13 @@ class _OnBatch(Function):
 
     @staticmethod
     def forward(ctx: Any, plan: _Plan, *values: Any) -> Any:
-        with layers.entered("batch", size=plan.size, randomness=plan.randomness) as level:
+        with levels.entered("batch", size=plan.size, randomness=plan.randomness) as level:
             given = plan.wrap(level, values)
             output, inner, to_save = plan.call.run(given)
             plan.single = not isinstance(output, tuple)
             plan.template = _Template(inner, to_save, given, output, level)
             found = output if isinstance(output, tuple) else (output,)
-            outputs = tuple(_whole(level, plan.size, t) if isinstance(t, Tensor) else t for t in found)
+            outputs = tuple(levels.whole(level, plan.size, t) if isinstance(t, Tensor) else t for t in found)
         plan.kept = (sorted(plan.template.used("input")), sorted(plan.template.used("output")))
         ctx.plan, ctx.likes = plan, [isinstance(t, Tensor) for t in outputs]
         ctx.plain = [None if isinstance(t, Tensor) else t for t in values]
@@ -281,7 +284,7 @@ class _OnBatch(Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         plan: _Plan = ctx.plan
-        with layers.entered("batch", size=plan.size, randomness=plan.randomness) as level:
+        with levels.entered("batch", size=plan.size, randomness=plan.randomness) as level:
             inner = plan.context(ctx, level, forward=False)
             cotangents = [None if g is None else engine.wrap_level(level, g) for g in grad_outputs]
             function = plan.call.function
@@ -301,31 +304,19 @@ class _OnBatch(Function):
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:
         plan: _Plan = ctx.plan
-        with layers.entered("batch", size=plan.size, randomness=plan.randomness) as level:
+        with levels.entered("batch", size=plan.size, randomness=plan.randomness) as level:
             inner = plan.context(ctx, level, forward=True)
             results = plan.call.function.jvp(inner, *plan.wrap(level, tangents))
             results = results if isinstance(results, tuple) else (results,)
-            return tuple(_whole(level, plan.size, t) if isinstance(t, Tensor) else t for t in results)
-
-
-def _whole(level: Level, size: int, t: Tensor) -> Tensor:
-    """A result with its batch; what is the same for all samples is repeated."""
-    value, is_batched = _outside(level, t)
-    broadcast_to = engine.find_op("broadcast_to").function
-    return value if is_batched else broadcast_to(value, (size, *value.shape))
+            return tuple(levels.whole(level, plan.size, t) if isinstance(t, Tensor) else t for t in results)
 
 
 def _of_batch(level: Level, size: int, r: Tensor, batched: bool) -> Any:
     """A gradient of one sample as that of the batch, or summed over it for an argument that all samples share."""
-    value, is_batched = _outside(level, r)
     if batched:
-        return _whole(level, size, r)
+        return levels.whole(level, size, r)
+    value, _, is_batched = levels.outside(level, r)
     return value.sum(axis=0) if is_batched else value * size
-
-
-def _outside(level: Level, t: Tensor) -> tuple[Tensor, bool]:
-    inside = engine.unwrap_level(level, t)
-    return (inside[0], True) if inside is not None else (engine.constant_of_level(level, t), False)
 
 
 def _sum_to(r: Tensor, shape: tuple[Any, ...]) -> Any:
@@ -364,18 +355,8 @@ def _layers(t: Tensor) -> Iterator[Layered]:
 
 def _innermost(values: Sequence[Any]) -> Level | None:
     """The innermost level that one of the arguments depends on."""
-    levels = [level for t in _tensors(values) if (level := engine.level_of(t)) is not None]
-    return max(levels, key=lambda level: level.depth, default=None)
-
-
-def _peel(level: Level, t: Tensor) -> tuple[Tensor, Tensor | None]:
-    """What a tensor is outside of a level, and its tangent there."""
-    inside = engine.unwrap_level(level, engine.constant_of_level(level, t))
-    return (engine.constant_of_level(level, t), None) if inside is None else inside
-
-
-def _is_of(level: Level, t: Any) -> bool:
-    return isinstance(t, Tensor) and engine.unwrap_level(level, engine.constant_of_level(level, t)) is not None
+    found = [level for t in _tensors(values) if (level := engine.level_of(t)) is not None]
+    return max(found, key=lambda level: level.depth, default=None)
 
 
 def _watched(t: Tensor) -> Tensor:
@@ -390,7 +371,7 @@ def _wrapped(level: Level, output: Any) -> Any:
     return _mapped(wrap, output) if isinstance(output, tuple) else wrap(output)
 
 
-def _with_tangents(level: Level, function: Any, output: Any, tangents: Any) -> Any:
+def _with_tangents(level: Level, output: Any, tangents: Any) -> Any:
     """Results of a forward-mode level."""
     outputs = output if isinstance(output, tuple) else (output,)
     tangents = tangents if isinstance(tangents, tuple) else (tangents,)
@@ -401,19 +382,12 @@ def _with_tangents(level: Level, function: Any, output: Any, tangents: Any) -> A
         )
     found = []
     for i, (t, tangent) in enumerate(zip(outputs, tangents, strict=True)):
-        if tangent is None or not isinstance(t, Tensor):
+        if tangent is None or not isinstance(t, Tensor) or t.dtype.kind not in ("real", "complex"):
             found.append(t)
             continue
         if not isinstance(tangent, Tensor):
             raise RuntimeError(f"expected Variable or None (got {type(tangent).__name__}) for grad output {i}.")
-        if tangent.shape != t.shape:
-            raise RuntimeError(
-                "Trying to set a forward gradient that has a different size than that of the original Tensor, this is "
-                f"not supported. Tensor is of size {list(t.shape)} while the given forward gradient is of size "
-                f"{list(tangent.shape)}."
-            )
-        tangent = tangent if tangent.dtype == t.dtype else tangent.to(dtype=t.dtype)
-        found.append(engine.wrap_level(level, t, tangent))
+        found.append(engine.wrap_level(level, t, fitting_tangent(t, tangent)))
     return tuple(found) if isinstance(output, tuple) else found[0]
 
 

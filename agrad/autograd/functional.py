@@ -4,8 +4,7 @@ Arguments and error texts are PyTorch's. Everything is made of walks (`grad`), a
 where the caller asks for it. Must know no backend and no rule.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from agrad.autograd import grad
@@ -14,6 +13,7 @@ from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 from agrad.func import jvp as jvp_of
 from agrad.func import vmap
+from agrad.func.jacobians import split, unit_rows
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
@@ -470,10 +470,10 @@ def _stacked(column: list[Tensor], output: Tensor, x: Tensor) -> Tensor:
 def _batch_of_rows(outputs: _Tensors, own: _Tensors, create_graph: bool) -> list[_Tensors]:
     """The Jacobians of all outputs: one walk for the rows of a unit matrix."""
     n = sum(y.size for y in outputs)
-    found = _walk(outputs, own, list(_unit_rows(outputs)), create_graph, is_grads_batched=True)
+    found = _walk(outputs, own, list(unit_rows(outputs, 0, n)), create_graph, is_grads_batched=True)
     with enable_grad():
         columns = [
-            _parts(x.__array_namespace__().zeros((n, *x.shape), dtype=x.dtype) if g is None else g, outputs)
+            split(x.__array_namespace__().zeros((n, *x.shape), dtype=x.dtype) if g is None else g, outputs)
             for g, x in zip(found, own, strict=True)
         ]
         return [
@@ -505,29 +505,15 @@ def _jacobian_of_columns(
         form[:] = results_packed, [y.shape for y in outputs]
         return outputs
 
-    columns: _Tensors = vmap(lambda *tangents: jvp_of(outputs_as_tuple, own, tangents)[1])(*_unit_rows(own))
+    rows = unit_rows(own, 0, sum(x.size for x in own))
+    columns: _Tensors = vmap(lambda *tangents: jvp_of(outputs_as_tuple, own, tangents)[1])(*rows)
     results_packed, shapes = form
     found = []
     for column, shape in zip(columns, shapes, strict=True):
-        parts = zip(_parts(column, own), own, strict=True)
+        parts = zip(split(column, own), own, strict=True)
         row = [part.__array_namespace__().moveaxis(part, 0, -1).reshape((*shape, *x.shape)) for part, x in parts]
         found.append(_handed_out(row, packed, False))
     return tuple(found) if results_packed else found[0]
-
-
-def _unit_rows(like: _Tensors) -> Iterator[Tensor]:
-    """The rows of a unit matrix, dealt out to these tensors in their shapes, one after the other."""
-    n, start = sum(t.size for t in like), 0
-    for t in like:
-        rows = t.__array_namespace__().eye(n, t.size, k=-start, dtype=t.dtype)
-        yield rows.reshape((n, *t.shape))
-        start += t.size
-
-
-def _parts(t: Tensor, like: _Tensors) -> list[Tensor]:
-    """Pieces along the first axis, as long as these tensors have elements."""
-    ends = list(accumulate(x.size for x in like))
-    return [t[end - x.size:end] for end, x in zip(ends, like, strict=True)]
 
 
 def _not_together(one: str, other: str, instead: str) -> str:

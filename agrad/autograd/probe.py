@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agrad import dtypes, layers
+from agrad import dtypes, levels
 from agrad.autograd import grad
 from agrad.autograd.differences import slope
 from agrad.cython_core import engine
@@ -191,7 +191,7 @@ class Probe:
     def push(self, *tangents: Tensor | None) -> tuple[Tensor, ...]:
         """The tangents of all outputs, zeros where there is none; inputs without a tangent are plain."""
         arguments = list(self.arguments)
-        with layers.entered("dual", records=True) as level:
+        with levels.entered("dual", records=True) as level:
             for place, t, tangent in zip(self.places, self.inputs, tangents, strict=True):
                 plain = t.detach()
                 arguments[place] = plain if tangent is None else engine.wrap_level(level, plain, tangent)
@@ -199,8 +199,7 @@ class Probe:
             return tuple(self.tangent(level, results[i]) for i in self.differentiable)
 
     def tangent(self, level: Any, y: Tensor) -> Tensor:
-        inside = engine.unwrap_level(level, y)
-        value, tangent = (engine.constant_of_level(level, y), None) if inside is None else inside
+        value, tangent, _ = levels.outside(level, y)
         if tangent is None:
             return engine.zeros_like(value)
         if self.options.check_grad_dtypes and tangent.dtype != value.dtype:

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agrad import layers, random
+from agrad import levels, random
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 from agrad.func.pytrees import LEAF, StructureError, flatten, leaves_of, spread, unflatten
@@ -78,14 +78,14 @@ def _run(
     out_dims: Any, randomness: str, kwargs: dict[str, Any],
 ) -> tuple[list[Any], Any, list[Any]]:
     """Outputs with their batch axis in place, their structure, and where the axis is in each."""
-    with layers.entered("batch", size=size, randomness=randomness) as level:
+    with levels.entered("batch", size=size, randomness=randomness) as level:
         inside = [
             x if dim is None else engine.wrap_level(level, x if dim == 0 else _move(x, dim, 0))
             for x, dim in zip(flat, dims, strict=True)
         ]
         output = func(*unflatten(structure, inside), **kwargs)
         outputs, out_structure = ([None], LEAF) if output is None else flatten(output)
-        places = _places(func, out_dims, output, out_structure)
+        places = _places(func, out_dims, out_structure)
         outputs = [_unbatched(func, level, size, t, dim) for t, dim in zip(outputs, places, strict=True)]
     return outputs, out_structure, places
 
@@ -181,7 +181,7 @@ def _check_out_dims(func: Callable[..., Any], out_dims: Any) -> None:
         )
 
 
-def _places(func: Callable[..., Any], out_dims: Any, output: Any, structure: Any) -> list[int | None]:
+def _places(func: Callable[..., Any], out_dims: Any, structure: Any) -> list[int | None]:
     """Where the batch axis goes in each output."""
     if structure is LEAF and isinstance(out_dims, tuple) and len(out_dims) == 1:
         return list(out_dims)
@@ -197,22 +197,20 @@ def _places(func: Callable[..., Any], out_dims: Any, output: Any, structure: Any
 def _unbatched(func: Callable[..., Any], level: Any, size: int, t: Any, dim: int | None) -> Any:
     """An output with the batch as an ordinary axis."""
     if dim is None:
-        if isinstance(t, Tensor) and engine.unwrap_level(level, t) is not None:
+        if not isinstance(t, Tensor):
+            return t
+        value, _, batched = levels.outside(level, t)
+        if batched:
             raise ValueError(
                 f"vmap({_name(func)}, ...): `{_name(func)}` can not return a BatchedTensor when out_dim is None"
             )
-        return engine.constant_of_level(level, t) if isinstance(t, Tensor) else t
+        return value
     if not isinstance(t, Tensor):
         raise ValueError(
             f"vmap({_name(func)}, ...): `{_name(func)}` must only return Tensors, got type {type(t)}. Did you mean to "
             "set out_dims= to None for output?"
         )
-    inside = engine.unwrap_level(level, t)
-    if inside is None:      # the same for all samples
-        t = engine.constant_of_level(level, t)
-        value = engine.find_op("broadcast_to").function(t, (size, *t.shape))
-    else:
-        value = inside[0]
+    value = levels.whole(level, size, t)
     if dim == 0:
         return value
     if not -value.ndim <= dim < value.ndim:

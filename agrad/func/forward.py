@@ -6,8 +6,8 @@ Tangents travel beside values inside a level of the transform's own. Must know n
 from collections.abc import Callable
 from typing import Any
 
-from agrad import layers
-from agrad.autograd.tangents import fitting_tangent
+from agrad import levels
+from agrad.autograd.tangents import check_backend, fitting_tangent
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 from agrad.func.pytrees import StructureError, flatten, flatten_like, unflatten
@@ -72,7 +72,7 @@ def push_forward(
     _check_tensors(values, "primals")
     _check_tensors(directions, "tangents")
     aux = None
-    with layers.entered("dual") as level:
+    with levels.entered("dual") as level:
         duals = [engine.wrap_level(level, x, fitting_tangent(x, t)) for x, t in zip(values, directions, strict=True)]
         args = list(primals)
         for i, tree in zip(chosen, unflatten(structure, duals), strict=True):
@@ -98,7 +98,7 @@ def _check_tensors(flat: list[Any], what: str) -> None:
 
 def _unpack(level: Any, t: Tensor, strict: bool) -> tuple[Tensor, Tensor]:
     """Value and tangent of a result; zeros for one that does not depend on the primals."""
-    value, tangent = engine.unwrap_level(level, t) or (engine.constant_of_level(level, t), None)
+    value, tangent, _ = levels.outside(level, t)
     if tangent is not None:
         return value, tangent
     if strict:
@@ -112,8 +112,7 @@ def _unpack(level: Any, t: Tensor, strict: bool) -> tuple[Tensor, Tensor]:
 def _primal_of_aux(level: Any, one: Any) -> Tensor:
     if not isinstance(one, Tensor):
         raise RuntimeError(f"Expected tensors, got unsupported type {type(one)}")
-    inside = engine.unwrap_level(level, one)
-    return engine.constant_of_level(level, one) if inside is None else inside[0]
+    return levels.outside(level, one)[0]
 
 
 def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
@@ -164,6 +163,9 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
                 f"Expected the tangents {flatten(tangents)[1]} to have the same argspec as the primals {structure}"
             ) from None
         for i, (t, x) in enumerate(zip(directions, values, strict=True)):
+            if not isinstance(t, Tensor):
+                raise TypeError(f"tangent:{i} must be a Tensor, not {type(t).__name__}")
+            check_backend(f"tangent:{i}", t, "its primal", x)
             for what in ("shape", "device", "dtype"):
                 if getattr(t, what) != getattr(x, what):
                     raise RuntimeError(

@@ -67,7 +67,7 @@ def jacrev(
             return tuple(leaves_of(vjp_fn(unflatten(out_structure, cotangents))))
 
         columns = _apply_to_basis(rows, flat_outputs, chunk_size)
-        blocks = [_split(column, flat_outputs, 0) for column in columns]
+        blocks = [split(column, flat_outputs) for column in columns]
         found = [
             unflatten(in_structure, [
                 _reshape(blocks[j][i], (*y.shape, *x.shape)) for j, x in enumerate(inputs)
@@ -134,7 +134,7 @@ def jacfwd(
             shape = column.shape[1:]
             parts = [
                 _reshape(_last(part), (*shape, *x.shape))
-                for part, x in zip(_split(column, inputs, 0), inputs, strict=True)
+                for part, x in zip(split(column, inputs), inputs, strict=True)
             ]
             tree = unflatten(in_structure, parts)
             found.append(tree[0] if one else tree)
@@ -175,7 +175,7 @@ def _apply_to_basis(
     step = max(total if chunk_size is None else chunk_size, 1)
     parts = []
     for start in range(0, max(total, 1), step):
-        basis = _basis(like, total, start, min(start + step, total))
+        basis = unit_rows(like, start, min(start + step, total))
         if min(step, total) == 1:       # nothing to map: the function may do what cannot be mapped
             found = linear(*(_reshape(b, t.shape) for b, t in zip(basis, like, strict=True)))
             parts.append([engine.find_op("expand_dims").function(t, axis=0) for t in found])
@@ -187,7 +187,7 @@ def _apply_to_basis(
     return [concat(list(column), axis=0) for column in zip(*parts, strict=True)]
 
 
-def _basis(like: Sequence[Tensor], total: int, start: int, stop: int) -> Iterator[Tensor]:
+def unit_rows(like: Sequence[Tensor], start: int, stop: int) -> Iterator[Tensor]:
     """Rows start to stop of the unit matrix, the columns dealt out to the tensors in their shapes."""
     offset = 0
     for t in like:
@@ -197,7 +197,7 @@ def _basis(like: Sequence[Tensor], total: int, start: int, stop: int) -> Iterato
         offset += t.size
 
 
-def _split(t: Tensor, like: Sequence[Tensor], axis: int) -> list[Tensor]:
+def split(t: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Pieces along the first axis, as long as these tensors have elements."""
     if len(like) == 1:
         return [t]

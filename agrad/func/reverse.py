@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
+from agrad.autograd.tangents import fitting_cotangent
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Mode, Tensor
 from agrad.func.pytrees import StructureError, flatten, flatten_like, map_leaves, unflatten
@@ -188,7 +189,7 @@ def make_vjp(
         now = engine.get_mode()
         try:
             set_recording(now)
-            grads = tuple(cotangent(i, root, g) for i, (root, g) in enumerate(zip(roots, given, strict=True)))
+            grads = tuple(fitting_cotangent(i, root, g) for i, (root, g) in enumerate(zip(roots, given, strict=True)))
             with tracking:
                 found = walk(tuple(roots), grads, leaves, retain_graph, now, create_graph)
         finally:
@@ -307,25 +308,6 @@ def check_outputs(output: Any, flat: Sequence[Any], api: str) -> None:
     for one in flat:
         if not isinstance(one, Tensor):
             raise RuntimeError(f"{api}: expected f(*primals) to return only tensors, got unsupported type {type(one)}")
-
-
-def cotangent(i: int, root: Tensor, g: Any) -> Tensor:
-    """A cotangent that fits a root, cast to its dtype."""
-    if not isinstance(g, Tensor):
-        raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
-    if g.shape != root.shape:
-        raise RuntimeError(
-            f"Mismatch in shape: grad_output[{i}] has a shape of agrad.Size({list(g.shape)}) "
-            f"and output[{i}] has a shape of agrad.Size({list(root.shape)})."
-        )
-    if g.dtype == root.dtype:
-        return g
-    if (g.dtype.kind == "complex") != (root.dtype.kind == "complex"):
-        raise RuntimeError(
-            "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
-            f"grad_output[{i}] has a dtype of {g.dtype} and output[{i}] has a dtype of {root.dtype}."
-        )
-    return engine.find_op("astype").function(g, root.dtype)     # type: ignore[no-any-return]
 
 
 def walk(

@@ -101,14 +101,7 @@ class Batch:
 
     def call(self, values: Sequence[Any]) -> list[Tensor]:
         """The op on one sample."""
-        positional: list[Any] = []
-        keywords: dict[str, Any] = {}
-        for p, value in zip(self.parameters, values, strict=True):
-            if p.role == "keyword_only":
-                keywords[p.name] = value
-            else:
-                positional += value if p.role == "var_positional" else [value]
-        return outputs(self.s.op.function(*positional, **keywords))
+        return outputs(batching.caller(self.s.op)(values))
 
     def whole(self, chosen: Sequence[Place]) -> list[Tensor]:
         """The op on the batch."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agrad import autograd, dtypes, layers
+from agrad import autograd, dtypes, levels
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
 from agrad.testing import differences
@@ -183,15 +183,15 @@ class Subject:
 
     def forward(self, operands: Sequence[Tensor], tangents: Sequence[Any]) -> tuple[list[Tensor], list[Any]]:
         """The results and their tangents, by the op at a level of forward mode; None: an operand that does not move."""
-        with layers.entered("dual") as level:
+        with levels.entered("dual") as level:
             pairs = zip(operands, tangents, strict=True)
             results = self.run([x if t is None else engine.wrap_level(level, x, t) for x, t in pairs])
-            found = [engine.unwrap_level(level, r) or (engine.constant_of_level(level, r), None) for r in results]
-        return [value for value, _ in found], [t for _, t in found]
+            found = [levels.outside(level, r) for r in results]
+        return [value for value, _, _ in found], [t for _, t, _ in found]
 
     def forward_over_reverse(self) -> list[Any]:
         """How gradients change as all operands move along their directions; None for those that stay."""
-        with layers.entered("dual") as level:
+        with levels.entered("dual") as level:
             pairs = zip(self.raws, self.along, strict=True)
             inside = [engine.wrap_level(level, self.tensor(x), self.tensor(t)).requires_grad_() for x, t in pairs]
             results = [(r, g) for r, g in zip(self.run(inside), self.cotangents, strict=True) if r.requires_grad]
@@ -199,7 +199,7 @@ class Subject:
                 return [None] * len(inside)
             roots, cotangents = [r for r, _ in results], [self.tensor(g) for _, g in results]
             found = autograd.grad(roots, inside, cotangents, allow_unused=True)
-            return [None if g is None else (engine.unwrap_level(level, g) or (None, None))[1] for g in found]
+            return [None if g is None else levels.outside(level, g)[1] for g in found]
 
     @property
     def labels(self) -> list[str]:

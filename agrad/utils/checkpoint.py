@@ -6,13 +6,13 @@ waits for ends the second run. Must know no backend and no rule.
 """
 
 import contextlib
-import traceback
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Self
 
 from agrad import configuration, random
+from agrad.autograd import user_code
 from agrad.autograd.graph import saved_tensors_hooks
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
@@ -317,7 +317,7 @@ class _Part:
         self.places.append(weakref.ref(place))
         self.facts.append(_facts(t))
         if self.debug:
-            self.lines.append(_calling_line())
+            self.lines.append(user_code.line())
         return place
 
     def value_of(self, place: _Place) -> Tensor:
@@ -396,7 +396,7 @@ class _Run:
         part, number = self.part, self.number
         self.number += 1
         if part.debug:
-            self.lines.append(_calling_line())
+            self.lines.append(user_code.line())
         kept = _kept(t)
         if number < len(part.places):
             if part.checks and not _agree(_facts(t), part.facts[number]):
@@ -433,13 +433,3 @@ def _stream_at(state: Any) -> Iterator[None]:
         yield
     finally:
         random.set_rng_state(now)
-
-
-def _calling_line() -> str:
-    """The innermost line outside agrad."""
-    own = __name__.partition(".")[0] + "."
-    for frame, line in traceback.walk_stack(None):
-        if not frame.f_globals.get("__name__", "").startswith(own):
-            (entry,) = traceback.StackSummary.extract(iter([(frame, line)]))
-            return f"{entry.filename}:{entry.lineno}, in {entry.name}: {entry.line}"
-    return "an unknown line"

@@ -203,7 +203,9 @@ def not_differentiable_outputs(torch, see):
     see.grads(t)
 
 
-def dirty_inputs(torch, see):
+def double(torch):
+    """A function that works in place."""
+
     class Double(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x):
@@ -215,33 +217,26 @@ def dirty_inputs(torch, see):
         def backward(ctx, g):
             return g * 2
 
+    return Double
+
+
+def dirty_inputs(torch, see):
     t = leaf(torch)
     x = t * 1
-    y = Double.apply(x)
+    y = double(torch).apply(x)
     see(y is x, y._version > 0)
     see.new(y)
     y.sum().backward()
     see.grads(t)
     with see.error():
-        Double.apply(t)
+        double(torch).apply(t)
 
 
 def dirty_inputs_and_saved_values(torch, see):
-    class Double(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            x.mul_(2)
-            ctx.mark_dirty(x)
-            return x
-
-        @staticmethod
-        def backward(ctx, g):
-            return g * 2
-
     t = leaf(torch)
     x = t * 1
     z = x * x
-    Double.apply(x)
+    double(torch).apply(x)
     with see.error():
         z.sum().backward()
 

@@ -3,13 +3,11 @@
 Must know no backend and no rule.
 """
 
-import linecache
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
+from agrad.autograd import user_code
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Mode, Node, Op, Tensor
 
@@ -37,20 +35,6 @@ class Cut:
 
     def __str__(self) -> str:
         return f"{self.op}: {self.reason}" + (f"\n    at {self.where}" if self.where else "")
-
-
-def user_line() -> tuple[str, str]:
-    """(the innermost line that is not agrad's own, the function of agrad in Python that it called, if any)."""
-    frame, called = sys._getframe(2), ""
-    while frame.f_back is not None and _is_own(frame):
-        frame, called = frame.f_back, frame.f_code.co_name
-    code = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" + (f": {code}" if code else ""), called
-
-
-def _is_own(frame: FrameType) -> bool:
-    """Whether a frame is agrad's; the examples in its docstrings are not."""
-    return frame.f_globals.get("__name__", "").partition(".")[0] == "agrad" and frame.f_code.co_filename[:1] != "<"
 
 
 class Trace:
@@ -82,7 +66,8 @@ class Trace:
         given = [t for t in operands if isinstance(t, Tensor)]
         tracked = [t for t in given if t.requires_grad]
         behind: set[int] = set().union(*(self._behind.get(id(t), (t, set()))[1] for t in given))
-        where, called = user_line()
+        user = user_code.frame()
+        where, called = user_code.line(user.frame), user.called
         for t in tracked:
             if t.is_leaf:
                 self.leaves.setdefault(id(t), (t, where))

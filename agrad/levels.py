@@ -10,7 +10,7 @@ from typing import Any
 
 from agrad.backends.adapter import Kernels
 from agrad.cython_core import engine
-from agrad.cython_core.engine import Formula, Level, Op, Rule
+from agrad.cython_core.engine import Formula, Level, Op, Rule, Tensor
 
 
 @contextmanager
@@ -40,16 +40,32 @@ def leave(level: Level) -> None:
     engine.set_mode(mode.replace(levels=running or None))
 
 
+def outside(level: Level, t: Tensor) -> tuple[Tensor, Tensor | None, bool]:
+    """What a tensor is outside of a level, its tangent there, and whether it belongs to the level.
+
+    A deeper level may hold a tensor of this one as a constant: it belongs to this one all the same.
+    """
+    t = engine.constant_of_level(level, t)
+    inside = engine.unwrap_level(level, t)
+    return (t, None, False) if inside is None else (*inside, True)
+
+
+def whole(level: Level, size: Any, t: Tensor) -> Tensor:
+    """What a tensor is outside of a batch level, the batch first; what is the same for all samples is repeated."""
+    value, _, batched = outside(level, t)
+    if batched:
+        return value
+    return engine.find_op("broadcast_to").function(value, (size, *value.shape))     # type: ignore[no-any-return]
+
+
 def find_forward(op: Op) -> Callable[..., Any]:
     """How an op maps tangents; `agrad.forward` is imported with the first transform."""
-    op.rule     # noqa: B018  resolves it
     found: Callable[..., Any] = import_module("agrad.forward").find(op)
     return found
 
 
 def find_batch(op: Op) -> Callable[..., Any]:
     """How an op maps batches; `agrad.batching` is imported with the first transform."""
-    op.rule     # noqa: B018  resolves it
     found: Callable[..., Any] = import_module("agrad.batching").find(op)
     return found
 
