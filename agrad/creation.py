@@ -175,6 +175,8 @@ def from_numpy(array: Any) -> Tensor:
 
 def with_grad(made: Tensor, requires_grad: bool, message: str = "") -> Tensor:
     """The tensor, tracked from here on if that was asked."""
+    if not isinstance(requires_grad, bool):
+        raise TypeError(f"requires_grad must be bool, not {type(requires_grad).__name__}")
     if requires_grad and not made.requires_grad:
         if message and made.dtype.kind not in ("real", "complex"):
             raise RuntimeError(message)

@@ -227,6 +227,18 @@ cdef object guarded(Node node, object value, str place, dict seen=None):
     return value
 
 
+cdef bint keeps_tracked(Node node) except -1:
+    """Whether a tracked tensor that is no input is kept on ctx, itself or in a container."""
+    cdef int k
+    edges = [edge_of(node, k) for k in range(node.n_edges)]
+    for value in context_of(node).attributes.values():
+        for part in value.values() if type(value) is dict else value if type(value) in (list, tuple) else (value,):
+            if isinstance(part, Tensor) and (<Tensor>part).flags & TRACKED and not is_among(
+                    (<Tensor>part).node if (<Tensor>part).node is not None else part, edges):
+                return True
+    return False
+
+
 cdef str lost_message(Node node, str place):
     return (f"{place} was computed in {node.rule.op.name}.forward from inputs that require grad, and is neither an input nor an output of the "
             f"function. forward is not recorded, so its derivative is unknown and differentiating {node.rule.op.name}.backward would give wrong "

@@ -54,13 +54,13 @@ class _UniqueInverse(NamedTuple):
 
 @final
 class SavedHooks:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         pack: Callable[[Tensor], Any] | None = None,
         unpack: Callable[[Any], Tensor] | None = None,
         *,
         refusal: str | None = None,
-    ) -> None: ...
+    ) -> SavedHooks: ...
     @property
     def pack(self) -> Callable[[Tensor], Any] | None: ...
     @property
@@ -70,7 +70,7 @@ class SavedHooks:
 
 @final
 class Tracing:
-    def __init__(self, saw: Callable[[Op | str, Mode, tuple[Any, ...], tuple[Tensor, ...]], None]) -> None: ...
+    def __new__(cls, saw: Callable[[Op | str, Mode, tuple[Any, ...], tuple[Tensor, ...]], None]) -> Tracing: ...
     @property
     def saw(self) -> Callable[[Op | str, Mode, tuple[Any, ...], tuple[Tensor, ...]], None]: ...
 
@@ -127,7 +127,7 @@ class Mode:
 
 @final
 class Anomaly:
-    def __init__(self, check_nan: bool, parent: Node | None = None) -> None: ...
+    def __new__(cls, check_nan: bool, parent: Node | None = None) -> Anomaly: ...
     @property
     def check_nan(self) -> bool: ...
     @property
@@ -199,6 +199,8 @@ class Required: ...
 @final
 class Op:
     record: Any
+    forward: Callable[..., Any] | None
+    batch: Callable[..., Any] | None
     foreign: Callable[..., Any] | None
     function: Callable[..., Any]
     rule_: Rule | None
@@ -310,20 +312,24 @@ class Walk: ...
 
 @final
 class Packed:
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     @property
     def ndim(self) -> int: ...
 
 @final
-class PackedKey: ...
+class PackedKey:
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
 
 @final
 class SavedTensor:
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     def register_hooks(
         self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]
     ) -> None: ...
 
 @final
-class EdgeToken: ...
+class EdgeToken:
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
 
 @final
 class Entry:
@@ -1068,6 +1074,7 @@ class Tensor:
     ) -> None: ...
     # ---- to here
 
+@final
 class Level:
     def __init__(
         self, kind: str, depth: int, *, size: Any = ..., randomness: str = ..., records: bool = ...
@@ -1084,7 +1091,9 @@ class Level:
     @property
     def records(self) -> bool: ...
 
+@final
 class Layered:
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     @property
     def level(self) -> Level | None: ...
     @property
@@ -1096,6 +1105,8 @@ class LayeredBackend(Backend):
     base: Any
     depth: int
     def __init__(self, base: Any, depth: int) -> None: ...
+    def is_complex_dtype(self, dtype: Any) -> bool: ...
+    def summary(self, raw: Any) -> str | None: ...
     def __getattr__(self, name: str) -> Any: ...
 
 def install_transforms(

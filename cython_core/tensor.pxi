@@ -155,8 +155,10 @@ cdef class Tensor:
         if value or self.flags & TRACKED:
             set_requires_grad(self, value)
 
-    def requires_grad_(self, bint requires_grad=True):
+    def requires_grad_(self, requires_grad=True):
         """Set `requires_grad` in place and return the tensor; True on a result that is tracked anyway changes nothing."""
+        if not isinstance(requires_grad, bool):
+            raise TypeError(f"requires_grad_(): argument 'requires_grad' must be bool, not {type(requires_grad).__name__}")
         synchronise(self)
         if self.node is None or not requires_grad:
             if requires_grad or self.flags & TRACKED:

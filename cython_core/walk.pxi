@@ -240,10 +240,12 @@ cdef class Walk:
         return 0
 
     cdef bint meets_code(self):
-        """Whether hooks or users' functions will run, which may bring in any tracked tensor."""
+        """Whether hooks will run, which may bring in any tracked tensor, or users' functions that keep one."""
         cdef int i
+        cdef Node node
         for i in range(self.n_steps):
-            if (<Node>self.steps[i].node).flags & (HOOKED | WATCHED | CUSTOM):
+            node = <Node>self.steps[i].node
+            if node.flags & (HOOKED | WATCHED) or node.flags & CUSTOM and keeps_tracked(node):
                 return True
         for i in range(self.n_leaves):
             if self.leaves[i].wanted and (<Tensor>self.leaves[i].tensor).state is not None and (<Tensor>self.leaves[i].tensor).state.hooks:

@@ -217,3 +217,44 @@ def test_axes_that_a_sample_lacks_never_mean_the_samples():
             func.vmap(f)(x)
     with pytest.raises(IndexError, match="which has 0 axes"):
         func.vmap(agrad.diff)(agrad.ones(3))
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        lambda value: agrad.set_grad_enabled(value),
+        lambda value: agrad.autograd.set_detect_anomaly(value),
+        lambda value: agrad.ones(1).requires_grad_(value),
+        lambda value: agrad.tensor([1.0], requires_grad=value),
+        lambda value: agrad.ones(2, requires_grad=value),
+    ],
+)
+@pytest.mark.parametrize("value", [None, "no", 1])
+def test_switches_take_a_bool_and_change_nothing_otherwise(switch, value):
+    with pytest.raises(TypeError, match="must be bool"):
+        switch(value)
+    assert agrad.is_grad_enabled()
+    assert not agrad.is_anomaly_enabled()
+
+
+def test_roots_may_come_from_a_generator():
+    x = T([1.0, 2.0], requires_grad=True)
+    agrad.autograd.backward(f(x).sum() for f in (agrad.sin, agrad.cos))
+    np.testing.assert_allclose(x.grad.numpy(), np.cos([1.0, 2.0]) - np.sin([1.0, 2.0]))
+
+
+def test_writes_are_counted_for_one_tensor_or_several():
+    a, b = agrad.zeros(1), agrad.zeros(1)
+    agrad.autograd.graph.increment_version(t for t in (a, b))
+    assert (a._version, b._version) == (1, 1)
+    with pytest.raises(TypeError, match="a Tensor or an iterable"):
+        agrad.autograd.graph.increment_version([a, 3])
+    assert a._version == 1
+
+
+def test_explain_and_report_say_what_they_take():
+    graph = agrad.autograd.graph
+    with pytest.raises(TypeError, match=r"explain\(\) takes a Tensor or a function"):
+        graph.explain(3)
+    with pytest.raises(TypeError, match=r"report\(\) takes Tensors"):
+        graph.report(None)

@@ -5,7 +5,7 @@ Must know no backend and no rule.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -212,8 +212,9 @@ def _batched_grad(
 
 
 def _listed(value: Any) -> tuple[Any, ...]:
-    """One thing or a sequence of them, as a tuple; an edge is one thing."""
-    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, graph.GradientEdge) else (value,)
+    """One thing or several, as a tuple; an edge is one thing."""
+    several = isinstance(value, (Sequence, Iterator)) and not isinstance(value, graph.GradientEdge)
+    return tuple(value) if several else (value,)
 
 
 def _as_tensors(value: Any, what: str) -> tuple[Tensor, ...]:
@@ -244,7 +245,7 @@ def _as_inputs(value: Any, caller: str) -> tuple[Tensor, ...]:
 
 def _cotangents(roots: tuple[Tensor, ...], given: Any) -> tuple[Tensor, ...]:
     """A checked cotangent for every root."""
-    grads = tuple(given) if isinstance(given, Sequence) else (given,)
+    grads = _listed(given)
     if given is None:
         grads *= len(roots)
     if len(grads) != len(roots):

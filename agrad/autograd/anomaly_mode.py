@@ -76,6 +76,8 @@ class set_detect_anomaly:
     """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        if not isinstance(mode, bool):
+            raise TypeError(f"set_detect_anomaly(): argument 'mode' must be bool, not {type(mode).__name__}")
         self._before = engine.get_mode().anomaly
         _set(engine.Anomaly(check_nan) if mode else None)
 

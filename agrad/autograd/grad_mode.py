@@ -132,6 +132,11 @@ class set_grad_enabled(ModeContext):
     ----------
     mode : bool
 
+    Raises
+    ------
+    TypeError
+        If `mode` is no bool.
+
     Examples
     --------
     >>> import agrad
@@ -141,9 +146,11 @@ class set_grad_enabled(ModeContext):
     """
 
     def __init__(self, mode: bool) -> None:
-        super().__init__(grad=bool(mode))
+        if not isinstance(mode, bool):
+            raise TypeError(f"set_grad_enabled(): argument 'mode' must be bool, not {type(mode).__name__}")
+        super().__init__(grad=mode)
         self._at_once: engine.Mode | None = engine.get_mode()
-        engine.set_mode(self._at_once.replace(grad=bool(mode)))
+        engine.set_mode(self._at_once.replace(grad=mode))
 
     def __enter__(self) -> Self:
         if self._at_once is None:

@@ -1,5 +1,7 @@
 """The graph as an object: its nodes, and what may be done to saved values. Must know no backend and no rule."""
 
+from collections.abc import Iterable
+
 from agrad.autograd.grad_mode import ModeContext
 from agrad.autograd.graph.edges import GradientEdge, get_gradient_edge
 from agrad.autograd.graph.explanation import Explanation, explain
@@ -53,6 +55,24 @@ class allow_mutation_on_saved_tensors(ModeContext):
         super().__init__(on_saved_write="copy")
 
 
-def increment_version(tensor: Tensor) -> None:
-    """Count a write that the engine cannot see, made through NumPy or another alias of the memory."""
-    engine.increment_version(tensor)
+def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
+    """Count a write that the engine cannot see, made through NumPy or another alias of the memory.
+
+    Parameters
+    ----------
+    tensor : Tensor or iterable of Tensor
+
+    Examples
+    --------
+    >>> import agrad
+    >>> x = agrad.zeros(2)
+    >>> agrad.autograd.graph.increment_version(x)
+    >>> x._version
+    1
+    """
+    tensors = (tensor,) if isinstance(tensor, Tensor) else tuple(tensor) if isinstance(tensor, Iterable) else (tensor,)
+    for t in tensors:
+        if not isinstance(t, Tensor):
+            raise TypeError(f"increment_version() takes a Tensor or an iterable of them, not {type(t).__name__}")
+    for t in tensors:
+        engine.increment_version(t)

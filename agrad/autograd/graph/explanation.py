@@ -62,6 +62,9 @@ def explain(what: Tensor | Callable[[], Tensor], loss: Tensor | Callable[[], Ten
     >>> found.flows, found.cuts[0].op
     (False, 'detach')
     """
+    for given in (what,) if loss is None else (what, loss):
+        if not isinstance(given, Tensor) and not callable(given):
+            raise TypeError(f"explain() takes a Tensor or a function that computes one, not {type(given).__name__}")
     if isinstance(what, Tensor):
         return _explain_alone(what) if loss is None else _explain_from(what, loss)
     trace = Trace()

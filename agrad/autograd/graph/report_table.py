@@ -81,6 +81,8 @@ def report(*roots: Tensor) -> Report:
     nodes: dict[int, Node] = {}
     leaves: dict[int, Tensor] = {}
     for root in roots:
+        if not isinstance(root, Tensor):
+            raise TypeError(f"report() takes Tensors, not {type(root).__name__}; of several losses: report(a, b)")
         found_nodes, found_leaves = engine.nodes_under(root)
         nodes |= {id(node): node for node in found_nodes}
         leaves |= {id(leaf): leaf for leaf in found_leaves}
