@@ -229,7 +229,6 @@ cdef object guarded(Node node, object value, str place, dict seen=None):
 
 cdef bint keeps_tracked(Node node) except -1:
     """Whether a tracked tensor that is no input is kept on ctx, itself or in a container."""
-    cdef int k
     edges = [edge_of(node, k) for k in range(node.n_edges)]
     for value in context_of(node).attributes.values():
         for part in value.values() if type(value) is dict else value if type(value) in (list, tuple) else (value,):
