@@ -38,7 +38,7 @@ FEWEST, MOST = 5, 101  # rounds
 
 
 def main():
-    options = parse_options()
+    options = parse_options(__doc__, CASES)
     modules, absent = import_competitors()
     environment = describe_environment(modules)
     print(environment, *absent, "us per op, forward and backward:", "", sep="\n")
@@ -64,10 +64,11 @@ def main():
     return any(row["held"] not in ("yes", "no limit") for row in rows.values())
 
 
-def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def parse_options(description, cases):
+    """The options that the timed benchmarks have in common."""
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="an eighth of the time, more noise")
-    keys = [case.key for case in CASES]
+    keys = [case.key for case in cases]
     parser.add_argument("--only", action="append", choices=keys, metavar="CASE", help=f"one of {', '.join(keys)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured to FILE")
     return parser.parse_args()

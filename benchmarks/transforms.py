@@ -8,14 +8,12 @@ is timed. The exit status is 1 unless every limit is held. README.md beside this
 
 import overhead  # isort: skip  (sets the number of threads before any array library is imported)
 
-import argparse
 import json
 import random
 import statistics
 import sys
 import time
 import warnings
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +30,7 @@ class Case(NamedTuple):
 
 
 def main():
-    options = parse_options()
+    options = overhead.parse_options(__doc__, CASES)
     modules, absent = overhead.import_competitors()
     modules.pop("HIPS", None)
     environment = overhead.describe_environment(modules)
@@ -52,15 +50,6 @@ def main():
         report = {"environment": environment, "absent": absent, "cases": rows}
         options.json.write_text(json.dumps(report, indent=1) + "\n")
     return any(row["held"] != "yes" for row in rows.values())
-
-
-def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="an eighth of the time, more noise")
-    keys = [case.key for case in CASES]
-    parser.add_argument("--only", action="append", choices=keys, metavar="CASE", help=f"one of {', '.join(keys)}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured to FILE")
-    return parser.parse_args()
 
 
 def measure(case, modules, budget_s):

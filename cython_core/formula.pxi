@@ -34,8 +34,7 @@ cdef dict TENSOR_TYPES = {
 
 cdef object saved_value(Node node, int bit, bint tensors, object g):
     """The saved value of a parameter (bit: its position) or of the output (bit: number of parameters)."""
-    cdef uint32_t below = node.saved_mask & ((<uint32_t>1 << <uint32_t>bit) - 1)
-    cdef int rank = 0
+    cdef int rank
     cdef Saved overflow
     cdef Cell cell
     cdef uint32_t version
@@ -44,9 +43,7 @@ cdef object saved_value(Node node, int bit, bint tensors, object g):
         if node.flags & FREED:
             raise RuntimeError(freed_message(node))
         return None         # an optional array that was not given
-    while below:
-        rank += 1
-        below &= below - 1
+    rank = saved_rank(node, bit)
     if rank == 0:
         raw, cell, version = node.saved0, node.cell0, node.version0
     elif rank == 1:

@@ -146,16 +146,6 @@ cdef SavedTensor new_saved_tensor(Node node, int position):
     return new
 
 
-cdef int saved_rank(Node node, int bit):
-    """Which of the saved values that of a parameter (or of the result) is."""
-    cdef uint32_t below = node.saved_mask & ((<uint32_t>1 << <uint32_t>bit) - 1)
-    cdef int rank = 0
-    while below:
-        rank += 1
-        below &= below - 1
-    return rank
-
-
 cdef object saved_field(Node node, int bit):
     """The raw value of a parameter (or of the result) as the node keeps it."""
     cdef int rank = saved_rank(node, bit)

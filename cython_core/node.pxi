@@ -81,6 +81,16 @@ cdef int stop_retaining(Tensor t) except -1:
     return 0
 
 
+cdef inline int saved_rank(Node node, int bit) noexcept:
+    """Which of the saved values that of a parameter (or of the result) is."""
+    cdef uint32_t below = node.saved_mask & ((<uint32_t>1 << <uint32_t>bit) - 1)
+    cdef int rank = 0
+    while below:
+        rank += 1
+        below &= below - 1
+    return rank
+
+
 cdef inline object edge_of(Node node, int i):
     if i == 0 and node.n_edges <= 2:
         return node.edge0

@@ -89,3 +89,20 @@ def sealed_global_state() -> Iterator[None]:
             put_back(before[name])
     agrad.set_default_dtype(None)  # put back by its value it would be a wish of the user's, which devices must follow
     assert not changed, f"this test left global state changed (before, after): {changed}"
+
+
+@pytest.fixture
+def wide() -> Iterator[None]:
+    """JAX with 64-bit numbers, as everywhere else in the tests."""
+    jax = pytest.importorskip("jax")
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)   # in all threads: callbacks have their own
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+@pytest.fixture
+def on_jax() -> Iterator[None]:
+    """JAX as the default backend."""
+    with agrad.use_backend("jax"):
+        yield

@@ -16,20 +16,7 @@ from test_indices import READ, as_tensors, numbers
 import agrad
 from agrad import autograd, backends
 
-
-@pytest.fixture(autouse=True)
-def wide():
-    """64-bit numbers, as everywhere else in the tests."""
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)   # in all threads: callbacks have their own
-    yield
-    jax.config.update("jax_enable_x64", before)
-
-
-@pytest.fixture
-def on_jax():
-    with agrad.use_backend("jax"):
-        yield
+pytestmark = pytest.mark.usefixtures("wide")
 
 
 # -------------------------------------------------------------------------------------------------- finding the backend

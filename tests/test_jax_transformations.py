@@ -19,20 +19,7 @@ from agrad.testing.subject import Refused, Subject
 
 MATRIX = np.arange(12.0).reshape(3, 4)
 
-
-@pytest.fixture(autouse=True)
-def wide():
-    """64-bit numbers, as everywhere else in the tests."""
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)   # in all threads: callbacks have their own
-    yield
-    jax.config.update("jax_enable_x64", before)
-
-
-@pytest.fixture
-def on_jax():
-    with agrad.use_backend("jax"):
-        yield
+pytestmark = pytest.mark.usefixtures("wide")
 
 
 # ------------------------------------------------------------------------------------------------------ transformations
