@@ -38,6 +38,7 @@ cdef class Mode:
     cdef readonly SavedHooks saved_hooks    # what saved values are packed with, or None
     cdef readonly object levels         # the transforms that run, outermost first: a tuple of Level, or None
     cdef readonly object tracing        # who watches what operations do, or None
+    cdef readonly object profiling      # who measures operations, or None
     cdef readonly list callbacks        # inside a walk: what is called at its end
     cdef readonly object walk           # and the walk itself
     cdef readonly object overrides      # rule sets that act before the usual ones, or None

@@ -10,7 +10,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
-from libc.stdint cimport UINT32_MAX, int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport UINT32_MAX, int32_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport qsort
 from libc.string cimport memset
 
@@ -29,6 +29,7 @@ include "backend.pxi"       # what a backend is to the engine
 include "op.pxi"            # operations, formulas, rules
 include "storage.pxi"       # cells, likes, grad states: what tensors share
 include "tensor.pxi"        # the tensor
+include "profiling.pxi"     # who measures operations
 include "tracing.pxi"       # who watches operations; what a graph holds
 include "install.pxi"       # handles of hooks, methods from above
 include "node.pxi"          # what a recorded operation is to Python

@@ -340,7 +340,7 @@ cdef object inplace(Op op, Tensor t, PyObject** argv):
     check_writable(t, mode, tracks)
     if must_move(t, mode):
         move(t)
-    if not tracks and op.code and not mode.deriving and in_place_fast(op, t, argv):
+    if not tracks and op.code and not mode.deriving and not live_profilings and in_place_fast(op, t, argv):
         if live_tracings:
             trace(op, (t, <object>argv[1]), (t,))
         return t
@@ -493,3 +493,37 @@ def increment_version(Tensor t not None):
     """Count a write that the engine could not see."""
     synchronise(t)
     wrote(t, op_copy)
+
+
+def write_in_place(function not None, tuple targets not None, *args):
+    """Let a function write into the memory of tensors: `function(*arrays of the targets, *args)`, where Tensors among `args` are given as arrays.
+
+    Returns False, and does nothing, if a target is not in memory that can be written: arrays that are immutable, views of copies.
+    Raises what any write does: for tracked tensors in grad mode, tensors of inference mode, views of expanded memory.
+    """
+    cdef Mode mode = current_mode()
+    cdef Tensor t
+    for t in targets:
+        synchronise(t)
+        check_writable(t, mode, mode.grad and t.flags & TRACKED)
+        if t.backend.mutable and t.view_ is None:
+            t.array         # a scalar that stands for a 0-d array becomes one
+        if not in_memory(t):
+            return False
+    for t in targets:
+        if must_move(t, mode):
+            move(t)
+    raws = [(<Tensor>t).raw for t in targets]
+    for arg in args:
+        if isinstance(arg, Tensor):
+            synchronise(<Tensor>arg)
+            arg = (<Tensor>arg).raw
+        raws.append(arg)
+    try:
+        function(*raws)
+    finally:
+        for t in targets:       # also where the function failed: it may have written
+            wrote(t, op_copy)
+        if live_tracings:
+            trace(op_copy, args, targets)
+    return True

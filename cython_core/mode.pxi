@@ -25,7 +25,8 @@ cdef class Mode:
 
     def replace(self, *, grad=UNCHANGED, inference=UNCHANGED, anomaly=UNCHANGED, backend=UNCHANGED, device=UNCHANGED,
                 on_saved_write=UNCHANGED, saved_hooks=UNCHANGED, levels=UNCHANGED, overrides=UNCHANGED,
-                callbacks=UNCHANGED, walk=UNCHANGED, tracing=UNCHANGED, zero_stays_zero=UNCHANGED, deriving=UNCHANGED):
+                callbacks=UNCHANGED, walk=UNCHANGED, tracing=UNCHANGED, profiling=UNCHANGED, zero_stays_zero=UNCHANGED,
+                deriving=UNCHANGED):
         """A copy with some fields changed."""
         cdef Mode new = Mode.__new__(Mode)
         new.grad = self.grad if grad is UNCHANGED else grad
@@ -39,6 +40,7 @@ cdef class Mode:
         new.overrides = self.overrides if overrides is UNCHANGED else overrides
         new.callbacks = self.callbacks if callbacks is UNCHANGED else callbacks
         new.tracing = self.tracing if tracing is UNCHANGED else tracing
+        new.profiling = self.profiling if profiling is UNCHANGED else profiling
         new.walk = self.walk if walk is UNCHANGED else walk
         new.zero_stays_zero = self.zero_stays_zero if zero_stays_zero is UNCHANGED else zero_stays_zero
         new.deriving = self.deriving if deriving is UNCHANGED else deriving

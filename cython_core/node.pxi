@@ -9,6 +9,12 @@ cdef enum:      # Node.flags
     CUSTOM = 64         # of a user's function: see custom.pxi
 
 cdef uint64_t sequence_counter = 0
+
+
+def last_sequence_nr():
+    """The number of the node that was made last."""
+    return sequence_counter
+
 cdef int live_anomalies = 0     # anomaly modes that some Mode may hold: while there are none, recording asks for no Mode
 
 cdef str SECOND_TIME = (

@@ -53,6 +53,11 @@ def edges_of(Node node not None):
     return tuple([edge_of(node, k) for k in range(node.n_edges)])
 
 
+def likes_of(Node node not None):
+    """Shape, dtype and device of each array operand that a node's edges lead to, None where they are the result's."""
+    return tuple([like_of_edge(node, k) for k in range(node.n_edges)])
+
+
 def rule_of_node(Node node not None):
     """The rule that a node runs."""
     return node.rule

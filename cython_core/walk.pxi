@@ -276,15 +276,18 @@ cdef class Walk:
             self.add_scratch_slots()
         for i in range(self.n_steps):
             if self.steps[i].needed or self.steps[i].captured:
-                if mode.anomaly is None:
-                    self.run_step(&self.steps[i])
+                if mode.profiling is None:
+                    self.watch_or_run(&self.steps[i], mode)
                 else:
-                    self.watch_step(&self.steps[i], mode)
+                    time_step(self, &self.steps[i], mode)
             if self.steps[i].closing >= 0:
                 self.close_leaves(self.steps[i].closing)
             if i & 1023 == 1023:
                 PyErr_CheckSignals()
         return 0
+
+    cdef inline int watch_or_run(self, Step* step, Mode mode) except -1:
+        return self.run_step(step) if mode.anomaly is None else self.watch_step(step, mode)
 
     cdef int add_scratch_slots(self) except -1:
         """Make a slot for each edge of any node: in anomaly mode what a node sends is looked at before it is added to what is there."""
