@@ -86,21 +86,24 @@ def compiler_settings():
 
 
 def list_extensions():
-    """Return an extension per .pyx file; the one that needs NumPy's headers may be missing or fail to build."""
+    """Return an extension per .pyx file; those that need NumPy's headers may be missing or fail to build."""
     folder = Path(FOLDERS[COMPILED])
     parts = sorted(path.as_posix() for pattern in ("*.pxi", "*.pxd", "*.h") for path in folder.glob(pattern))
     extensions = []
     for source in sorted(folder.glob("*.pyx")):
         settings = compiler_settings()
-        if source.stem == "numpy_speed":
+        if source.stem.startswith("numpy_"):
             try:
                 import numpy
             except ImportError:
-                print("agrad: numpy is not installed, so numpy_speed is left out (slower, not wrong)", file=sys.stderr)
+                print(f"agrad: without numpy {source.stem} is left out (slower, not wrong)", file=sys.stderr)
                 continue
             settings["include_dirs"] = [numpy.get_include()]
             settings["define_macros"] += [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
             settings["optional"] = True
+        if source.stem == "numpy_updates" and sys.platform != "win32":
+            # roots that set no errno can be vectorized; unfused products give what NumPy's separate loops give
+            settings["extra_compile_args"] += ["-fno-math-errno", "-ffp-contract=off"]
         extensions.append(Extension(f"{COMPILED}.{source.stem}", [source.as_posix()], depends=parts, **settings))
     return extensions
 

@@ -47,18 +47,27 @@ from agrad.methods import flatten, is_complex, is_floating_point, ravel, swapaxe
 from agrad.methods import install as _install  # noqa: E402
 from agrad.printing import get_printoptions, printoptions, set_printoptions  # noqa: E402
 from agrad.random import (  # noqa: E402
+    Generator,
     bernoulli,
+    default_generator,
     get_rng_state,
+    initial_seed,
     manual_seed,
+    multinomial,
     normal,
+    poisson,
     rand,
     rand_like,
+    randint,
+    randint_like,
     randn,
     randn_like,
+    randperm,
+    seed,
     set_rng_state,
 )
 from agrad.spellings import ALIASES as _ALIASES  # noqa: E402
-from agrad.spellings import amax, amin, take_along_dim  # noqa: E402
+from agrad.spellings import amax, amin, sigmoid, take_along_dim  # noqa: E402
 from agrad.spellings import squeeze as squeeze  # noqa: E402
 
 _install()
@@ -80,21 +89,25 @@ __all__ = [
     *_ALIASES,
     *_dtypes.DTYPES,
     *_standard.CONSTANTS,
-    "Tensor",
-    "allclose", "amax", "amin",
+    "allclose",
+    "amax",
+    "amin",
     "as_tensor",
     "autograd",
     "backends",
     "bernoulli",
+    "default_generator",
     "enable_grad",
     "flatten",
     "from_numpy",
+    "Generator",
     "get_default_backend",
     "get_default_device",
     "get_default_dtype",
     "get_printoptions",
     "get_rng_state",
     "inference_mode",
+    "initial_seed",
     "is_anomaly_enabled",
     "is_complex",
     "is_floating_point",
@@ -103,24 +116,32 @@ __all__ = [
     "is_tensor",
     "isclose",
     "manual_seed",
+    "multinomial",
     "namespaces",
     "no_grad",
     "normal",
+    "poisson",
     "printoptions",
     "rand",
     "rand_like",
+    "randint",
+    "randint_like",
     "randn",
     "randn_like",
+    "randperm",
     "ravel",
     "rules",
+    "seed",
     "set_default_backend",
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
     "set_printoptions",
     "set_rng_state",
+    "sigmoid",
     "swapaxes",
     "take_along_dim",
+    "Tensor",
     "tensor",
     "transpose",
     "use_backend",
@@ -128,7 +149,10 @@ __all__ = [
 
 
 # Imported when first used: a module, or a name of one.
-_LATER = {"export": "", "func": "", "testing": "", "utils": "", "vmap": "func"}
+_LATER = {
+    "export": "", "func": "", "load": "saving", "nn": "", "optim": "", "optimize": "", "profiler": "", "save": "saving",
+    "testing": "", "utils": "", "viz": "", "vmap": "func",
+}
 
 
 def __getattr__(name: str) -> _Any:

@@ -71,50 +71,61 @@ from agrad.methods import transpose as transpose
 from agrad.printing import get_printoptions as get_printoptions
 from agrad.printing import printoptions as printoptions
 from agrad.printing import set_printoptions as set_printoptions
+from agrad.random import Generator as Generator
 from agrad.random import bernoulli as bernoulli
+from agrad.random import default_generator as default_generator
 from agrad.random import get_rng_state as get_rng_state
+from agrad.random import initial_seed as initial_seed
 from agrad.random import manual_seed as manual_seed
+from agrad.random import multinomial as multinomial
 from agrad.random import normal as normal
+from agrad.random import poisson as poisson
 from agrad.random import rand as rand
 from agrad.random import rand_like as rand_like
+from agrad.random import randint as randint
+from agrad.random import randint_like as randint_like
 from agrad.random import randn as randn
 from agrad.random import randn_like as randn_like
+from agrad.random import randperm as randperm
+from agrad.random import seed as seed
 from agrad.random import set_rng_state as set_rng_state
 from agrad.spellings import MinMax
 from agrad.spellings import amax as amax
 from agrad.spellings import amin as amin
+from agrad.spellings import sigmoid as sigmoid
 from agrad.spellings import squeeze as squeeze
 from agrad.spellings import take_along_dim as take_along_dim
 
 __array_api_version__: str
 __all__ = [  # noqa: RUF022
-    "Tensor", "__array_namespace_info__", "abs", "absolute", "acos", "acosh", "add", "all", "allclose", "amax", "amin",
-    "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin",
-    "argsort", "as_tensor", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh", "autograd", "backends",
-    "bernoulli", "bfloat16", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or",
-    "bitwise_right_shift", "bitwise_xor", "bmm", "bool", "broadcast_arrays", "broadcast_shapes", "broadcast_to",
-    "can_cast", "cat", "ceil", "cholesky", "clamp", "clip", "clone", "complex128", "complex64", "concat", "concatenate",
-    "conj", "conj_physical", "copysign", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "cumulative_prod",
-    "cumulative_sum", "det", "diff", "div", "divide", "dot", "e", "einsum", "empty", "empty_like", "enable_grad", "eq",
-    "equal", "exp", "expand_dims", "expm1", "eye", "fft", "finfo", "fix", "flatten", "flip", "float16", "float32",
-    "float64", "floor", "floor_divide", "from_dlpack", "from_numpy", "full", "full_like", "ge", "ger",
-    "get_default_backend", "get_default_device", "get_default_dtype", "get_printoptions", "get_rng_state", "greater",
-    "greater_equal", "gt", "hypot", "iinfo", "imag", "inf", "inference_mode", "int16", "int32", "int64", "int8",
-    "interp", "inverse", "is_anomaly_enabled", "is_complex", "is_floating_point", "is_grad_enabled",
-    "is_inference_mode_enabled", "is_tensor", "isclose", "isdtype", "isfinite", "isin", "isinf", "isnan", "le", "less",
-    "less_equal", "linalg", "linspace", "log", "log10", "log1p", "log2", "log_softmax", "logaddexp", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "logsumexp", "lt", "manual_seed", "matmul", "matrix_power",
-    "matrix_transpose", "max", "maximum", "mean", "meshgrid", "min", "minimum", "mm", "moveaxis", "movedim", "mul",
-    "multiply", "mv", "namespaces", "nan", "ne", "neg", "negative", "newaxis", "nextafter", "no_grad", "nonzero",
-    "normal", "not_equal", "ones", "ones_like", "outer", "pad", "permute", "permute_dims", "pi", "pinverse", "positive",
-    "pow", "printoptions", "prod", "rand", "rand_like", "randn", "randn_like", "ravel", "real", "reciprocal", "relu",
-    "remainder", "repeat", "reshape", "result_type", "roll", "round", "rules", "scatter_add", "searchsorted",
+    "Generator", "Tensor", "__array_namespace_info__", "abs", "absolute", "acos", "acosh", "add", "all", "allclose",
+    "amax", "amin", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax",
+    "argmin", "argsort", "as_tensor", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh", "autograd",
+    "backends", "bernoulli", "bfloat16", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_not",
+    "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bmm", "bool", "broadcast_arrays", "broadcast_shapes",
+    "broadcast_to", "can_cast", "cat", "ceil", "cholesky", "clamp", "clip", "clone", "complex128", "complex64",
+    "concat", "concatenate", "conj", "conj_physical", "copysign", "cos", "cosh", "count_nonzero", "cumprod", "cumsum",
+    "cumulative_prod", "cumulative_sum", "default_generator", "det", "diff", "div", "divide", "dot", "e", "einsum",
+    "empty", "empty_like", "enable_grad", "eq", "equal", "exp", "expand_dims", "expm1", "eye", "fft", "finfo", "fix",
+    "flatten", "flip", "float16", "float32", "float64", "floor", "floor_divide", "from_dlpack", "from_numpy", "full",
+    "full_like", "ge", "ger", "get_default_backend", "get_default_device", "get_default_dtype", "get_printoptions",
+    "get_rng_state", "greater", "greater_equal", "gt", "hypot", "iinfo", "imag", "inf", "inference_mode",
+    "initial_seed", "int16", "int32", "int64", "int8", "interp", "inverse", "is_anomaly_enabled", "is_complex",
+    "is_floating_point", "is_grad_enabled", "is_inference_mode_enabled", "is_tensor", "isclose", "isdtype", "isfinite",
+    "isin", "isinf", "isnan", "le", "less", "less_equal", "linalg", "linspace", "log", "log10", "log1p", "log2",
+    "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt",
+    "manual_seed", "matmul", "matrix_power", "matrix_transpose", "max", "maximum", "mean", "meshgrid", "min", "minimum",
+    "mm", "moveaxis", "movedim", "mul", "multinomial", "multiply", "mv", "namespaces", "nan", "ne", "neg", "negative",
+    "newaxis", "nextafter", "no_grad", "nonzero", "normal", "not_equal", "ones", "ones_like", "outer", "pad", "permute",
+    "permute_dims", "pi", "pinverse", "poisson", "positive", "pow", "printoptions", "prod", "rand", "rand_like",
+    "randint", "randint_like", "randn", "randn_like", "randperm", "ravel", "real", "reciprocal", "relu", "remainder",
+    "repeat", "reshape", "result_type", "roll", "round", "rules", "scatter_add", "searchsorted", "seed",
     "set_default_backend", "set_default_device", "set_default_dtype", "set_grad_enabled", "set_printoptions",
-    "set_rng_state", "sign", "signbit", "sin", "sinh", "slogdet", "softmax", "sort", "sqrt", "square", "squeeze",
-    "stack", "std", "sub", "subtract", "sum", "swapaxes", "take", "take_along_axis", "take_along_dim", "tan", "tanh",
-    "tensor", "tensordot", "tile", "trace", "transpose", "tril", "triu", "true_divide", "trunc", "uint16", "uint32",
-    "uint64", "uint8", "unbind", "unique_all", "unique_counts", "unique_inverse", "unique_values", "unsqueeze",
-    "unstack", "use_backend", "var", "vecdot", "where", "zeros", "zeros_like",
+    "set_rng_state", "sigmoid", "sign", "signbit", "sin", "sinh", "slogdet", "softmax", "sort", "sqrt", "square",
+    "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "take", "take_along_axis", "take_along_dim", "tan",
+    "tanh", "tensor", "tensordot", "tile", "trace", "transpose", "tril", "triu", "true_divide", "trunc", "uint16",
+    "uint32", "uint64", "uint8", "unbind", "unique_all", "unique_counts", "unique_inverse", "unique_values",
+    "unsqueeze", "unstack", "use_backend", "var", "vecdot", "where", "zeros", "zeros_like",
 ]
 
 # ---- elementwise

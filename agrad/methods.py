@@ -17,7 +17,8 @@ from agrad.cython_core.engine import Tensor
 from agrad.defaults import default_backend, default_device, default_dtype
 from agrad.exchange import dlpack, dlpack_device
 from agrad.numpy_protocol import array_function, array_ufunc
-from agrad.spellings import ALIASES, amax, amin, squeeze, take_along_dim, torch_call
+from agrad.random_methods import METHODS as RANDOM
+from agrad.spellings import ALIASES, amax, amin, sigmoid, squeeze, take_along_dim, torch_call
 from agrad.transfer import transfer
 
 # Ops with an in-place method, under their own and PyTorch's names.
@@ -94,6 +95,13 @@ def to(
     >>> agrad.tensor([1.0]).to(dtype=agrad.float32)
     tensor([1.], dtype=agrad.float32)
     """
+    device, dtype, backend = destination(args, device, dtype, backend)
+    target = None if backend is None else backends.find(backend)
+    return convert(self, dtype=dtype, device=device, copy=copy or None, backend=target)
+
+
+def destination(args: tuple[Any, ...], device: Any, dtype: Any, backend: Any) -> tuple[Any, Any, Any]:
+    """The device, dtype and backend that `to` means: a Tensor among the arguments stands for all three."""
     for value in args:
         if isinstance(value, Tensor):
             device, dtype, backend = value.device, value.dtype, value.backend_.name
@@ -103,8 +111,7 @@ def to(
             backend = value
         else:
             device = value
-    target = None if backend is None else backends.find(backend)
-    return convert(self, dtype=dtype, device=device, copy=copy or None, backend=target)
+    return device, dtype, backend
 
 
 def is_dtype(value: Any) -> bool:
@@ -484,7 +491,7 @@ CASTS = {
 OWN_NAMES: tuple[Callable[..., Any], ...] = (
     item, tolist, numpy, to, to_device, type_as, view, view_as, expand, expand_as, flatten, ravel, transpose, t, select,
     narrow, storage, amax, amin, dim, numel, element_size, is_floating_point, is_complex, zero_, fill_, copy_, squeeze,
-    take_along_dim,
+    sigmoid, take_along_dim,
 )
 OTHER_NAMES = {
     "ndimension": dim,
@@ -547,7 +554,7 @@ def table() -> dict[str, Any]:
             found[method + "_"] = engine.make_inplace(op, method + "_", f"{name} in place.")
     found.update({name: cast(dtype) for name, dtype in CASTS.items()})
     found.update({function.__name__: function for function in OWN_NAMES})
-    return found | OTHER_NAMES
+    return found | RANDOM | OTHER_NAMES
 
 
 def install() -> None:

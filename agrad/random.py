@@ -1,45 +1,75 @@
-"""Random tensors: one stream per process, drawn by NumPy.
+"""Random tensors: PyTorch's functions, on every backend.
 
-So every backend gets the same numbers from the same seed. Inside `vmap`, its `randomness` decides what is drawn. Must
-know no backend and no rule.
+All backends get the same numbers from the same seed and dtype: NumPy draws them. Inside `vmap`, its `randomness`
+decides what is drawn; a checkpoint draws the same numbers again. Must know no single backend and no rule.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from agrad import dtypes
 from agrad.autograd.grad_mode import no_grad
-from agrad.creation import call, convert, place, with_grad
+from agrad.creation import call, convert
 from agrad.cython_core import engine
-from agrad.cython_core.engine import Level, Tensor, is_grad_enabled
-from agrad.defaults import default_dtype
+from agrad.cython_core.engine import Tensor, is_grad_enabled
+from agrad.defaults import default_backend
+from agrad.draws import (
+    ANY,
+    INTEGERS,
+    below,
+    check_held,
+    check_probability,
+    check_std,
+    drawn,
+    drawn_like,
+    integers,
+    known_values,
+    sampled,
+    standard_normal,
+    uniform,
+)
+from agrad.generator import Generator, default_generator
 
 __all__ = [
-    "bernoulli", "get_rng_state", "manual_seed", "normal", "rand", "rand_like", "randn", "randn_like", "set_rng_state",
+    "Generator", "bernoulli", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed",
+    "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
+    "randperm", "seed", "set_rng_state",
 ]
 
-_streams: list[Any] = []  # the one stream, once it is needed: numpy.random takes longer to import than agrad
+# ------------------------------------------------------------------------------------------------ the default generator
 
 
-def manual_seed(seed: int) -> None:
-    """Start the stream of random numbers again from a seed.
+def manual_seed(seed: int) -> Generator:
+    """Start the default generator again from a seed; it is returned.
 
     Examples
     --------
     >>> import agrad
     >>> agrad.manual_seed(0)
+    <agrad.Generator seed=0>
     >>> a = agrad.rand(2)
-    >>> agrad.manual_seed(0)
+    >>> g = agrad.manual_seed(0)
     >>> agrad.allclose(a, agrad.rand(2))
     True
     """
-    _streams[:] = [np.random.default_rng(seed)]
+    return default_generator.manual_seed(int(seed))
 
 
-def get_rng_state() -> Any:
-    """Where the stream of random numbers is, for `set_rng_state`.
+def seed() -> int:
+    """Start the default generator again from a seed that nobody can foresee, and return it."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed that the default generator was last started from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> dict[str, Any]:
+    """Where the default generator is, for `set_rng_state`: a dict of names and integers, which `agrad.save` takes.
 
     Examples
     --------
@@ -50,56 +80,64 @@ def get_rng_state() -> Any:
     >>> agrad.allclose(a, agrad.rand(2))
     True
     """
-    return _stream().bit_generator.state
+    return default_generator.get_state()
 
 
-def set_rng_state(new_state: Any) -> None:
-    """Let the stream of random numbers go on from a state that `get_rng_state` returned."""
-    _stream().bit_generator.state = new_state
+def set_rng_state(new_state: dict[str, Any]) -> None:
+    """Let the default generator go on from a state that `get_rng_state` returned.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no state.
+    """
+    default_generator.set_state(new_state)
 
 
-def _stream() -> Any:
-    if not _streams:
-        _streams.append(np.random.default_rng())
-    return _streams[0]
+@contextlib.contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
+    """Draw in the block from where the default generator is, and go on from there after it.
+
+    Parameters
+    ----------
+    devices : object
+        For programs of PyTorch: there is one generator for all devices.
+    enabled : bool
+        False: do nothing.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> with agrad.random.fork_rng():
+    ...     a = agrad.rand(2)
+    >>> agrad.allclose(a, agrad.rand(2))
+    True
+    """
+    before = get_rng_state() if enabled else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            set_rng_state(before)
 
 
-def _draw(how: str, size: tuple[Any, ...], dtype: Any, device: Any, requires_grad: bool, backend: Any = None) -> Tensor:
-    """Random numbers of a shape, dtype and place, for every sample of the `vmap` levels that run."""
-    shape = tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
-    levels = _levels_with_own_numbers()
-    shape = (*(level.size for level in levels), *shape)
-    backend, device = place(backend, device)
-    dtype = default_dtype(backend) if dtype is None else dtypes.of(dtype)
-    if dtype.kind not in ("real", "complex"):
-        raise TypeError(f"random numbers are floating or complex, not {dtype}")
-    stream = _stream()
-    numbers = np.asarray(getattr(stream, how)(shape))
-    if dtype.kind == "complex":
-        numbers = numbers + 1j * np.asarray(getattr(stream, how)(shape))
-        numbers = numbers * (np.sqrt(0.5) if how == "standard_normal" else 1)
-    raw = backend.from_numpy(numbers, backend.to_dtype(dtype), device, True)
-    made = engine.make_tensor(backend, raw)
-    for level in levels:
-        made = engine.wrap_level(level, made)
-    return with_grad(made, requires_grad)
+# ----------------------------------------------------------------------------------------------------- floating numbers
 
 
-def _levels_with_own_numbers() -> Sequence[Level]:
-    """The `vmap` levels that want other numbers for every sample, outermost first."""
-    running = engine.get_mode().levels
-    if running is None:
-        return ()
-    if any(level.kind == "batch" and level.randomness == "error" for level in running):
-        raise RuntimeError(
-            "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' "
-            "randomness flags on vmap or perform the randomness operation out of vmap"
-        )
-    return [level for level in running if level.kind == "batch" and level.randomness == "different"]
-
-
-def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def rand(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, generator: Generator | None = None,
+    **names: Any,
+) -> Tensor:
     """Uniform numbers from [0, 1).
+
+    Parameters
+    ----------
+    *size : int or tuple of int
+        The shape; also `size=`.
+    dtype, device
+        Default: the default dtype and device.
+    generator : Generator, optional
+        Default: the default generator.
 
     Examples
     --------
@@ -107,11 +145,20 @@ def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool 
     >>> agrad.rand(2, 3).shape
     (2, 3)
     """
-    return _draw("random", size, dtype, device, requires_grad)
+    shape = _shape("rand", size, names)
+    return drawn("rand", uniform, shape, dtype=dtype, device=device, generator=generator, requires_grad=requires_grad)
 
 
-def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Standard normal numbers.
+def randn(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, generator: Generator | None = None,
+    **names: Any,
+) -> Tensor:
+    """Standard normal numbers; of complex ones, both parts have variance 1/2.
+
+    Parameters
+    ----------
+    *size, dtype, device, requires_grad, generator
+        As for `rand`.
 
     Examples
     --------
@@ -119,22 +166,32 @@ def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     >>> agrad.randn(2, 3, requires_grad=True).requires_grad
     True
     """
-    return _draw("standard_normal", size, dtype, device, requires_grad)
+    given = {"dtype": dtype, "device": device, "generator": generator, "requires_grad": requires_grad}
+    return drawn("randn", standard_normal, _shape("randn", size, names), **given)
 
 
-def rand_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def rand_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
     """`rand` in the shape, dtype and place of a tensor."""
-    home = engine.base_backend(input)
-    return _draw("random", (input.shape,), dtype or input.dtype, input.device, requires_grad, home)
+    given = {"dtype": dtype, "device": device, "generator": generator, "requires_grad": requires_grad}
+    return drawn_like("rand_like", uniform, input, **given)
 
 
-def randn_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def randn_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
     """`randn` in the shape, dtype and place of a tensor."""
-    home = engine.base_backend(input)
-    return _draw("standard_normal", (input.shape,), dtype or input.dtype, input.device, requires_grad, home)
+    given = {"dtype": dtype, "device": device, "generator": generator, "requires_grad": requires_grad}
+    return drawn_like("randn_like", standard_normal, input, **given)
 
 
-def normal(mean: Any, std: Any = 1.0, size: Any = None, *, dtype: Any = None, device: Any = None) -> Tensor:
+def normal(
+    mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: Any = None,
+    device: Any = None, requires_grad: bool = False,
+) -> Tensor:
     """Normal numbers, each with its own mean and standard deviation.
 
     Parameters
@@ -144,8 +201,13 @@ def normal(mean: Any, std: Any = 1.0, size: Any = None, *, dtype: Any = None, de
         constant. For a gradient write `mean + std * agrad.randn(...)`.
     size : tuple of int, optional
         The shape, where neither is a tensor.
-    dtype, device
+    dtype, device, requires_grad
         Where neither is a tensor, as in `randn`.
+
+    Raises
+    ------
+    RuntimeError
+        If a standard deviation is negative.
 
     Examples
     --------
@@ -153,22 +215,36 @@ def normal(mean: Any, std: Any = 1.0, size: Any = None, *, dtype: Any = None, de
     >>> agrad.normal(agrad.zeros(3), 2.0).shape
     (3,)
     """
+    check_std(std)
     given = [t for t in (mean, std) if isinstance(t, Tensor)]
     if not given:
         if size is None:
             raise TypeError("normal() of two numbers needs a size")
-        drawn: Tensor = _draw("standard_normal", (tuple(size),), dtype, device, False) * std + mean
-        return drawn
-    if size is not None or dtype is not None or device is not None:
-        raise TypeError("normal() takes size, dtype and device only for two numbers; a tensor has its own")
+        given_as = {"dtype": dtype, "device": device, "generator": generator}
+        made: Tensor = drawn("normal", standard_normal, size, **given_as) * std + mean
+        return made.requires_grad_() if requires_grad else made
+    if size is not None or dtype is not None or device is not None or requires_grad:
+        raise TypeError("normal() takes size, dtype, device and requires_grad for two numbers; a tensor has its own")
     with no_grad():
         like = given[0] if len(given) == 1 else given[0] + given[1]
-        found = randn_like(like, dtype=given[0].dtype) * std + mean
+        found = drawn_like("normal", standard_normal, like, dtype=given[0].dtype, generator=generator) * std + mean
     return _with_zero_gradient(found, given)
 
 
-def bernoulli(input: Tensor) -> Tensor:
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """Ones with the probabilities that a tensor holds, and zeros; tracked, with zero gradient, if the tensor is.
+
+    Parameters
+    ----------
+    input : Tensor
+    p : float, optional
+        The probability of all elements; then only the shape and the dtype of `input` count.
+    generator : Generator, optional
+
+    Raises
+    ------
+    RuntimeError
+        If a probability is not between 0 and 1.
 
     Examples
     --------
@@ -176,9 +252,206 @@ def bernoulli(input: Tensor) -> Tensor:
     >>> agrad.bernoulli(agrad.tensor([0.0, 1.0]))
     tensor([0., 1.])
     """
+    if p is not None:
+        check_probability(p)
+        found = drawn_like("bernoulli", below(p), input, generator=generator, kinds=ANY)
+        return _with_zero_gradient(found, [input])
+    if input.dtype.kind != "real":
+        raise TypeError(f"bernoulli(): probabilities are floating, not {input.dtype}; or give one p for all elements")
+    values = known_values(input)
+    if values is not None and not bool(((values >= 0) & (values <= 1)).all()):
+        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false: not all are probabilities")
     with no_grad():
-        found = convert(rand_like(input) < input, dtype=input.dtype)
+        found = convert(drawn_like("bernoulli", uniform, input, generator=generator) < input, dtype=input.dtype)
     return _with_zero_gradient(found, [input])
+
+
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Poisson numbers with the rates that a tensor holds; tracked, with zero gradient, if the tensor is.
+
+    Raises
+    ------
+    RuntimeError
+        If a rate is negative.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> agrad.poisson(agrad.zeros(2))
+    tensor([0., 0.])
+    """
+    if input.dtype.kind != "real":
+        raise TypeError(f"poisson(): rates are floating, not {input.dtype}")
+
+    def draw(stream: Any, rates: Any) -> Any:
+        if not bool((rates >= 0).all()):
+            raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
+        return stream.poisson(rates.astype(np.float64)).astype(np.float64)
+
+    return _with_zero_gradient(sampled(input, draw, generator), [input])
+
+
+# ------------------------------------------------------------------------------------------------------------- integers
+
+
+def randint(
+    low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None, dtype: Any = None,
+    device: Any = None, requires_grad: bool = False,
+) -> Tensor:
+    """Integers from `low` (0 if left out) up to, but without, `high`; int64 on most backends if no dtype is given.
+
+    Parameters
+    ----------
+    low, high : int
+        `randint(high, size)` and `randint(low, high, size)`.
+    size : tuple of int
+    dtype
+        Also a floating one.
+    generator, device, requires_grad
+        As for `rand`.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no integer in the range, or the dtype cannot hold them.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> agrad.randint(1, 7, (2, 3)).shape
+    (2, 3)
+    """
+    if isinstance(high, (tuple, list)):
+        low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
+    if size is None:
+        raise TypeError("randint() needs a size: randint(high, size) or randint(low, high, size)")
+    dtype = default_backend().default_integer() if dtype is None else dtypes.of(dtype)
+    draw = integers("randint", low, high, dtype)
+    given = {"dtype": dtype, "device": device, "generator": generator, "requires_grad": requires_grad}
+    return drawn("randint", draw, size, kinds=INTEGERS, **given)
+
+
+def randint_like(
+    input: Tensor, low: int, high: int | None = None, *, generator: Generator | None = None, dtype: Any = None,
+    device: Any = None, requires_grad: bool = False,
+) -> Tensor:
+    """`randint` in the shape, dtype and place of a tensor: `randint_like(t, high)`, `randint_like(t, low, high)`."""
+    if high is None:
+        low, high = 0, low
+    draw = integers("randint_like", low, high, input.dtype if dtype is None else dtypes.of(dtype))
+    given = {"dtype": dtype, "device": device, "generator": generator, "requires_grad": requires_grad}
+    return drawn_like("randint_like", draw, input, kinds=INTEGERS, **given)
+
+
+def randperm(
+    n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """The integers from 0 to n - 1 in random order; int64 on most backends if no dtype is given.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> sorted(agrad.randperm(4).tolist())
+    [0, 1, 2, 3]
+    """
+    dtype = default_backend().default_integer() if dtype is None else dtypes.of(dtype)
+    if isinstance(n, int) and n > 0:
+        check_held("randperm", n - 1, dtype)
+
+    def draw(stream: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+        numbers = np.broadcast_to(np.arange(shape[-1]), shape)
+        return stream.permuted(numbers, axis=-1) if len(shape) > 1 else stream.permutation(shape[-1])
+
+    given = {"dtype": dtype, "device": device, "generator": generator, "requires_grad": requires_grad}
+    return drawn("randperm", draw, (n,), kinds=INTEGERS, **given)
+
+
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
+    """Positions in each row of weights, drawn with the weights as relative probabilities.
+
+    Parameters
+    ----------
+    input : Tensor
+        Weights, one row or a matrix of them; they need not add up to one.
+    num_samples : int
+        How many to draw per row.
+    replacement : bool
+        Whether a position may be drawn again.
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor
+        Integers, with `num_samples` in the place of the last axis.
+
+    Raises
+    ------
+    RuntimeError
+        If the weights are negative, not finite, or all zero, or there are fewer than samples.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> agrad.multinomial(agrad.tensor([0.0, 1.0, 0.0]), 3, replacement=True)
+    tensor([1, 1, 1])
+    """
+    if input.ndim not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
+    if input.dtype.kind != "real":
+        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {input.dtype}")
+    if num_samples <= 0:
+        raise RuntimeError("cannot sample n_sample <= 0 samples")
+    if not replacement and num_samples > input.shape[-1]:
+        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    choose = _with_replacement if replacement else _without_replacement
+
+    def draw(stream: Any, weights: Any) -> Any:
+        weights = weights.astype(np.float64)
+        if not bool(((weights >= 0) & (weights < np.inf)).all()):
+            raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+        if not bool((weights.sum(axis=-1) > 0).all()):
+            raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+        return choose(stream, weights, num_samples)
+
+    backend: Any = engine.base_backend(input)
+    return sampled(input, draw, generator, backend.default_integer())
+
+
+def _with_replacement(stream: Any, weights: Any, n: int) -> Any:
+    """Each number finds its place among the sums of the weights; a weight of zero takes no room there."""
+    rows = np.cumsum(weights, axis=-1).reshape(-1, weights.shape[-1])
+    numbers = stream.random((len(rows), n)) * rows[:, -1:]
+    found = np.empty((len(rows), n), np.int64)
+    for i, row in enumerate(rows):
+        found[i] = np.searchsorted(row, numbers[i], side="right")
+    last = (rows < rows[:, -1:]).sum(axis=-1, keepdims=True)    # rounding must not lead beyond the last weight
+    return np.minimum(found, last).reshape(*weights.shape[:-1], n)
+
+
+def _without_replacement(stream: Any, weights: Any, n: int) -> Any:
+    """The first arrivals of clocks that run at the rates of the weights (Efraimidis and Spirakis, 2006)."""
+    with np.errstate(divide="ignore"):
+        arrivals = stream.standard_exponential(weights.shape) / weights
+    return np.argsort(arrivals, axis=-1, kind="stable")[..., :n].astype(np.int64)
+
+
+# -------------------------------------------------------------------------------------------------------------- helpers
+
+
+def _shape(name: str, size: tuple[Any, ...], names: dict[str, Any]) -> Any:
+    """The shape of `rand(2, 3)`, `rand((2, 3))` and `rand(size=(2, 3))`."""
+    if names:
+        unknown = [key for key in names if key != "size"]
+        if unknown or size:
+            raise TypeError(f"{name}() got an unexpected keyword argument {(unknown or ['size'])[0]!r}")
+        return names["size"]
+    if not size:
+        raise TypeError(f"{name}() needs a size; {name}(()) gives one number")
+    return size[0] if len(size) == 1 else size
 
 
 def _with_zero_gradient(found: Tensor, origins: list[Tensor]) -> Tensor:

@@ -35,7 +35,8 @@ operators and `NAME_like` only, never branches on values, never reads ``.shape``
 writes in place. The engine sums broadcast axes, casts to the parameter's dtype and takes the real part for real
 parameters. A Python scalar operand arrives as a 0-d array of the result's dtype (``scalars=True``: as the number). A
 variadic parameter (``array*``) arrives as a tuple; its formula returns one gradient per element. Indexing ops return
-`scatter(x_like, key, g)`.
+`scatter(x_like, key, g)`; where the gradient of a matrix is left^T right, `product(x_like, left, right)` adds it to other
+uses of the matrix without making it first.
 
 Formulas that are not holomorphic (abs, real, imag, conj) are linear or general, never elementwise.
 
@@ -63,7 +64,7 @@ The parts: `agrad.records` (what is said of one op), `agrad.formulas` (compiling
 `agrad.loading` (entry points, owners, overrides). None of them may know a backend or a single rule.
 """
 
-from agrad.cython_core.engine import scatter
+from agrad.cython_core.engine import product, scatter
 from agrad.loading import PluginInfo, find, ops, override, plugins
 from agrad.records import (
     Case,
@@ -102,6 +103,7 @@ __all__ = [
     "override",
     "plugins",
     "point",
+    "product",
     "regular",
     "scatter",
     "spread",

@@ -232,6 +232,18 @@ def places_and_values(dim: int, index: Tensor, src: Tensor, *, x: Tensor) -> tup
     return tuple(key), src[tuple(slice(0, n) for n in index.shape)]
 
 
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + exp(-input)), SciPy's `expit`.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> agrad.sigmoid(agrad.tensor([-1000.0, 0.0, 1000.0]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    return op("special.expit")(input)  # type: ignore[no-any-return]
+
+
 def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """The elements at indices along an axis; of all elements along one axis if none is given.
 

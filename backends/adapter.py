@@ -84,6 +84,7 @@ class Adapter(Backend):
     scalars: type | None = None  # the most frequent of them
     namespace: Any
     own: ClassVar[dict[str, Callable[..., Any]]] = {}
+    updates: ClassVar[dict[str, Callable[..., Any]]] = {}  # compiled loops for formulas of agrad.optim, by their names
     get_item = staticmethod(operator.getitem)
 
     def __init__(self) -> None:
@@ -116,6 +117,10 @@ class Adapter(Backend):
         if op.name == "astype" and found is not None:
             return keeping_imaginary_parts(self, found)
         return transforms.kernel(self, op.name, found) if op.signature.chapter == "fft" else found
+
+    def generic(self, name: str, *args: Any, **options: Any) -> Any:
+        """What the kernel of an op that serves all libraries gives, for kernels that do not take every call."""
+        return engine.find_op(name).record.kernels["*"](*args, xp=self.xp, **options)
 
     # -- dtypes
 
@@ -232,6 +237,10 @@ class Adapter(Backend):
     def to_numpy(self, raw: Any) -> Any:
         """A NumPy array of a raw array, sharing memory where that is possible."""
         return np.asarray(raw)
+
+    def computed(self, *raws: Any) -> tuple[Any, ...]:
+        """The arrays with their values at hand; those of a lazy library remember how they are to be computed."""
+        return raws
 
     def summary(self, raw: Any) -> str | None:
         """What is printed in the place of values that are not known; None if they are."""

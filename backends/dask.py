@@ -1,8 +1,9 @@
 """The Dask backend: chunked arrays whose values are known when they are computed, by threads or by a cluster's workers.
 
-Nothing here computes, but `to_numpy`, which is how a user asks for numbers. It stands on array_api_compat.dask.array;
-what is missing there is done by NumPy's functions on blocks, after the axes that they need whole were made one block.
-Arrays count as immutable: a write gives a new array, on the same blocks. Keys: see `agrad.backends.dask_indexing`.
+Nothing here computes, but `to_numpy`, how a user asks for numbers, and `computed`, how an optimizer ends a step. It
+stands on array_api_compat.dask.array; what is missing there is done by NumPy's functions on blocks, after the axes that
+they need whole were made one block. Arrays count as immutable: a write gives a new array, on the same blocks. Keys: see
+`agrad.backends.dask_indexing`.
 """
 
 from collections.abc import Callable
@@ -532,6 +533,9 @@ class Dask(OfNumPysDtypes):
     def to_numpy(self, raw: Any) -> Any:
         """Compute."""
         return np.asarray(raw.compute())
+
+    def computed(self, *raws: Any) -> tuple[Any, ...]:
+        return dask.persist(*raws)      # type: ignore[no-any-return]
 
     def summary(self, raw: Any) -> str:
         """Printed in the place of the values, which are not to be computed for it."""

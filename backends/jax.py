@@ -15,6 +15,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
 from agrad import dtypes
+from agrad.backends import jax_windows
 from agrad.backends.adapter import Adapter
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
@@ -317,6 +318,7 @@ class Jax(Adapter):
 
     def __init__(self) -> None:
         super().__init__()
+        self._names.update(jax_windows.kernels(self))
         self.mutable = False
         self.devices = self.plain = True
 

@@ -11,16 +11,73 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agrad import dtypes
+from agrad.backends import numpy_windows
 from agrad.backends.adapter import OfNumPysDtypes
 
 try:
-    from agrad.cython_core import numpy_speed
+    from agrad.cython_core import numpy_speed, numpy_updates
 except ImportError:     # built without NumPy's headers: everything works, only slower
-    numpy_speed = None  # type: ignore[assignment]
+    numpy_speed = numpy_updates = None  # type: ignore[assignment]
 
 
 def _sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: Any = False) -> Any:
     return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)  # np.sum without its Python
+
+
+def _mean(x: Any, /, *, axis: Any = None, keepdims: Any = False) -> Any:
+    if type(x) is not np.ndarray or not x.size or x.dtype.itemsize < 4:      # halves add up as float32
+        return np.mean(x, axis=axis, keepdims=keepdims)
+    total = np.add.reduce(x, axis=axis, keepdims=keepdims)
+    return total / (x.size // total.size)
+
+
+def _max(x: Any, /, *, axis: Any = None, keepdims: Any = False) -> Any:
+    return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+def _min(x: Any, /, *, axis: Any = None, keepdims: Any = False) -> Any:
+    return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+def _exponentials(name: str, x: Any, axis: Any) -> tuple[Any, Any, Any]:
+    """x less its largest element, the exponentials of that, and their sum."""
+    if x.dtype.kind != "f":
+        raise TypeError(f"{name}() takes real floating-point numbers, not {x.dtype}")
+    if not x.size:      # without elements there is no largest one
+        return x, x, np.ones_like(x)
+    shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True)
+    e = np.exp(shifted)
+    return shifted, e, np.add.reduce(e, axis=axis, keepdims=True)
+
+
+def _softmax(x: Any, /, *, axis: Any = -1) -> Any:
+    _, e, total = _exponentials("softmax", x, axis)
+    return e / total
+
+
+def _log_softmax(x: Any, /, *, axis: Any = -1) -> Any:
+    shifted, _, total = _exponentials("log_softmax", x, axis)
+    return shifted - np.log(total)
+
+
+def _class_losses(x: Any, target: Any, /) -> Any:
+    losses = None if numpy_speed is None else numpy_speed.class_losses(x, target)
+    if losses is not None:
+        return losses
+    return -np.take_along_axis(_log_softmax(x), target[..., None], axis=-1)[..., 0]
+
+
+def _class_slopes(factor: Any, x: Any, target: Any, /) -> Any:
+    slopes = None if numpy_speed is None else numpy_speed.class_slopes(np.ascontiguousarray(factor), x, target)
+    if slopes is not None:
+        return slopes
+    slopes, places = _softmax(x), target[..., None]
+    np.put_along_axis(slopes, places, np.take_along_axis(slopes, places, axis=-1) - 1, axis=-1)
+    return slopes * factor[..., None]
+
+
+def _matrix_transpose(x: Any, /) -> Any:
+    return x.mT if type(x) is np.ndarray else np.matrix_transpose(x)    # without its Python
 
 
 def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
@@ -62,6 +119,22 @@ def _clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     result = x if min is None else np.maximum(x, min)
     result = result if max is None else np.minimum(result, max)
     return result.astype(x.dtype, copy=result is x) if result.dtype != x.dtype or result is x else result
+
+
+def _relu(x: Any, /) -> Any:
+    if x.dtype.kind == "c":
+        raise TypeError(f"relu() takes real numbers, not {x.dtype}")
+    return np.maximum(x, x.dtype.type(0))
+
+
+def _linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
+    rows, inputs = x.shape if x.ndim == 2 else (1, 0)
+    if bias is not None and len(weight) >= rows and inputs >= 6 * rows:     # BLAS is faster with the larger one first
+        return np.add(np.dot(weight, x.T).T, bias, order="C")
+    y = np.dot(x, weight.T)
+    if bias is not None:
+        y += bias
+    return y
 
 
 def _eig(x: Any, /) -> Any:
@@ -108,11 +181,18 @@ class NumPy(OfNumPysDtypes):
 
     label, arrays, other_arrays, namespace = "numpy", np.ndarray, (np.generic,), np
     scalars = np.float64
+    updates: ClassVar[dict[str, Callable[..., Any]]] = {} if numpy_updates is None else dict(numpy_updates.loops)
     own: ClassVar[dict[str, Callable[..., Any]]] = {
         "sum": _sum, "astype": _astype, "conj": _conj, "sort": _sort, "argsort": _argsort,
+        "matrix_transpose": _matrix_transpose,
         "take_along_axis": _take_along_axis, "diff": _diff, "clip": _clip, "unique_values": _unique_values,
         "linalg.eig": _eig, "linalg.eigvals": _eigvals, "linalg.diagonal": _diagonal,
-        "linalg.matrix_power": _matrix_power, "linalg.solve_triangular": _solve_triangular,
+        "matmul": np.matmul if numpy_speed is None else numpy_speed.matmul,
+        "where": np.where if numpy_speed is None else numpy_speed.where,
+        "broadcast_to": np.broadcast_to if numpy_speed is None else numpy_speed.broadcast_to,
+        "mean": _mean, "max": _max, "min": _min, "softmax": _softmax, "log_softmax": _log_softmax,
+        "relu": _relu, "nn.linear": _linear, "nn.class_losses": _class_losses, "nn.class_slopes": _class_slopes,
+        "linalg.matrix_power": _matrix_power, "linalg.solve_triangular": _solve_triangular, **numpy_windows.KERNELS,
     }
 
     def __init__(self) -> None:

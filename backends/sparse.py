@@ -294,11 +294,17 @@ def scatter(value: Any, key: Any, shape: tuple[int, ...]) -> Any:
     return sparse.COO(coords, value.data, shape=shape, fill_value=value.dtype.type(0))
 
 
-def refuse_write(name: str) -> Callable[..., Any]:
-    def kernel(*args: Any) -> Any:
-        raise NotImplementedError(NO_WRITES.format(name))
+def _setitem(x: Any, key: Any, value: Any) -> Any:
+    """A new array in the place of the whole; no other key can be written at."""
+    if key is not Ellipsis:
+        raise NotImplementedError(NO_WRITES.format("setitem"))
+    if isinstance(value, sparse.SparseArray):
+        return _broadcast_to(value, x.shape).astype(x.dtype)
+    return sparse.full(x.shape, value, dtype=x.dtype)
 
-    return kernel
+
+def _write_view(*_: Any) -> Any:
+    raise NotImplementedError(NO_WRITES.format("writing through a view"))
 
 
 # ------------------------------------------------------------------------------------------------------------- adapter
@@ -315,11 +321,11 @@ class Sparse(Adapter):
         "broadcast_shapes": np.broadcast_shapes, "broadcast_to": _broadcast_to,
         "concat": _concat, "count_nonzero": _count_nonzero, "diff": _diff, "from_dlpack": _from_dlpack,
         "linspace": dense_data("linspace"), "matmul": _matmul, "nonzero": _nonzero, "repeat": _repeat,
-        "setitem": refuse_write("setitem"), "squeeze": _squeeze, "stack": _stack, "sum": _sum, "take": _take,
+        "setitem": _setitem, "squeeze": _squeeze, "stack": _stack, "sum": _sum, "take": _take,
         "take_along_axis": _take_along_axis, "tensordot": _tensordot,
         "tril": triangle("tril"), "triu": triangle("triu"), "unique_counts": _unique_counts,
         "unique_values": _unique_values, "unstack": _unstack, "vecdot": _vecdot,
-        "write_view": refuse_write("writing through a view"),
+        "write_view": _write_view,
         "linalg.diagonal": _diagonal, "linalg.outer": _outer, "linalg.trace": _trace,
         "linalg.vector_norm": _vector_norm,
     }

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from agrad import dtypes
+from agrad.backends import torch_windows
 from agrad.backends.adapter import Adapter
 
 NEUTRAL = {getattr(torch, name): dtype for name, dtype in dtypes.DTYPES.items()}
@@ -108,8 +109,10 @@ def _from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> 
 def shared(array: Any, dtype: Any, device: Any, copy: bool | None) -> Any:
     """A tensor on the memory of a NumPy array where torch can have it, on a copy elsewhere."""
     shareable = array.flags.writeable and array.dtype.isnative and min(array.strides, default=0) >= 0
+    if array.itemsize == 16:    # torch crashes on complex numbers that do not lie at multiples of their size
+        shareable = shareable and array.ctypes.data % 16 == 0
     if copy is False and not shareable:
-        raise ValueError("torch cannot share the memory of an array that is read-only, reversed or byte-swapped")
+        raise ValueError("torch cannot share an array that is read-only, reversed, byte-swapped or not aligned")
     if copy or not shareable:
         array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
     array = array.view(array.dtype.name)    # C has two integers of 64 bits, and torch takes one of them
@@ -296,6 +299,7 @@ class Torch(Adapter):
     def __init__(self) -> None:
         super().__init__()
         self.devices = True
+        self._names.update(torch_windows.kernels(self))
 
     def version(self) -> str:
         return str(torch.__version__)

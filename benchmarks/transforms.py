@@ -6,85 +6,15 @@ float64, one thread. The competitors of a case take turns as in overhead.py, and
 is timed. The exit status is 1 unless every limit is held. README.md beside this file says what each case is for.
 """
 
-import overhead  # isort: skip  (sets the number of threads before any array library is imported)
+import turns  # isort: skip  (sets the number of threads before any array library is imported)
 
-import json
-import random
-import statistics
 import sys
-import time
 import warnings
-from typing import NamedTuple
 
 import numpy as np
+from turns import Case
 
 COLUMNS = ("agrad", "torch", "loop", "hand")
-LAYOUT = "{:<34}" + "{:>11}" * 4 + "{:>13}" * 3 + "  {:<22}{}"
-
-
-class Case(NamedTuple):
-    key: str
-    title: str
-    programs: object        # modules -> {column: program that gives a list of arrays}
-    limits: dict            # column -> the most that agrad may take of its time
-
-
-def main():
-    options = overhead.parse_options(__doc__, CASES)
-    modules, absent = overhead.import_competitors()
-    modules.pop("HIPS", None)
-    environment = overhead.describe_environment(modules)
-    print(environment, *(line for line in absent if "HIPS" not in line), "ms per run:", "", sep="\n")
-    overhead.settle()
-    ratios = [f"agrad/{column}" for column in COLUMNS[1:]]
-    print(LAYOUT.format("case", *COLUMNS, *ratios, "limit", "held"))
-    rows = {}
-    for case in CASES:
-        if options.only and case.key not in options.only:
-            continue
-        row = measure(case, modules, 1 if options.quick else 8)
-        row["held"] = overhead.verdict(case.limits, row)
-        rows[case.key] = row
-        print_row(case, row)
-    if options.json:
-        report = {"environment": environment, "absent": absent, "cases": rows}
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
-    return any(row["held"] != "yes" for row in rows.values())
-
-
-def measure(case, modules, budget_s):
-    """Median milliseconds of each competitor, and the median over rounds of agrad's time to each other's."""
-    programs = case.programs(modules)
-    check_results(case, programs)
-    began = time.perf_counter()
-    rounds = []
-    order = random.Random(0)
-    while len(rounds) < overhead.FEWEST or (len(rounds) < overhead.MOST and time.perf_counter() - began < budget_s):
-        names = order.sample(list(programs), len(programs))
-        rounds.append({name: overhead.turn(programs[name], 1) * 1e3 for name in names})
-    ms = {name: statistics.median(taken[name] for taken in rounds) for name in programs}
-    ratios = {
-        name: statistics.median(taken["agrad"] / taken[name] for taken in rounds)
-        for name in programs
-        if name != "agrad" and "agrad" in programs
-    }
-    return {"ms": ms, "ratios": ratios, "rounds": len(rounds)}
-
-
-def check_results(case, programs):
-    expected = None
-    for name, program in programs.items():
-        found = [np.asarray(one) for one in program()]
-        expected = expected or found
-        for one, wanted in zip(found, expected, strict=True):
-            np.testing.assert_allclose(one, wanted, rtol=1e-9, atol=1e-12, err_msg=f"{case.key}: result of {name}")
-
-
-def print_row(case, row):
-    ms = [f"{row['ms'][name]:.3f}" if name in row["ms"] else "-" for name in COLUMNS]
-    ratios = [f"{row['ratios'][name]:.4f}" if name in row["ratios"] else "-" for name in COLUMNS[1:]]
-    limits = ", ".join(f"{name} {limit:g}" for name, limit in case.limits.items())
-    print(LAYOUT.format(case.title, *ms, *ratios, limits, row["held"]), flush=True)
 
 
 # ---- the cases
@@ -188,4 +118,4 @@ CASES = [
 ]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(turns.compare(__doc__, CASES, COLUMNS))

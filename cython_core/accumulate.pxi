@@ -37,6 +37,46 @@ def scatter(Like x_like not None, key, g):
     return entry
 
 
+@cython.final
+cdef class Product:
+    """A gradient left^T right that has not been computed: matrices with few rows are multiplied into the slot."""
+    cdef object left
+    cdef object right
+
+    def __init__(self):
+        raise TypeError("made by rules.product")
+
+
+def product(Like x_like not None, left, right):
+    """The result of a rule whose gradient is left^T right: with few rows it is added to what is there without being made first.
+
+    Parameters
+    ----------
+    x_like : like
+        Shape, dtype and device of the operand, a matrix.
+    left, right : array or Tensor
+        Matrices with the same number of rows.
+    """
+    cdef Product found
+    if isinstance(left, Tensor):
+        return left.mT @ right
+    found = Product.__new__(Product)
+    found.left, found.right = left, right
+    return found if x_like.backend.speed.add_product != NULL and x_like.dtype == left.dtype else dense_product(x_like.backend, found)
+
+
+cdef object add_product(Slot* slot, Backend backend, Product product):
+    """Add a product to what the slot owns and return None; else the product as an array."""
+    if (slot.g != NULL and slot.owned and Py_REFCNT(slot.g) == 1
+            and backend.speed.add_product(slot.g, <PyObject*>product.left, <PyObject*>product.right)):
+        return None
+    return dense_product(backend, product)
+
+
+cdef object dense_product(Backend backend, Product product):
+    return backend.xp.matmul(backend.xp.matrix_transpose(product.left), product.right)
+
+
 cdef inline int drop(Slot* slot) except -1:
     Py_XDECREF(slot.g)
     Py_XDECREF(slot.entries)
@@ -138,13 +178,13 @@ cdef object scatter_tensors(list entries):
 
 cdef int store_gradient(Tensor leaf, GradState state, object g, bint owned) except -1:
     """Add a complete gradient to `.grad`: in place outside create_graph, never aliasing what somebody else holds."""
-    cdef Tensor held
+    cdef Tensor held, t
     cdef Backend backend = leaf.backend
     with state.lock:
         held = <Tensor>state.grad
         if is_tensor(backend, g):
-            g = primal_at(<Tensor>g, backend)
-            state.grad = copy_recorded(<Tensor>g) if held is None else binary(op_add, held, g)
+            t = primal_at(<Tensor>g, backend)       # never into g: to assign a parameter counts as a reference, and the array would be copied
+            state.grad = copy_recorded(t) if held is None else binary(op_add, held, t)
             leaf.flags |= RICH
             track_graph(<Tensor>state.grad)
         elif held is None:

@@ -11,6 +11,7 @@ ctypedef struct Speed:
     PyObject* (*multiply)(PyObject* a, PyObject* b, int spare)  # a*b; spare & 1: a may be overwritten, & 2: b; NULL without error: not handled
     int (*add_into)(PyObject* a, PyObject* b) except -1         # a += b; 1: done, 0: not handled
     int (*fresh)(PyObject* a) noexcept                          # 1: owns its memory, writable, nobody else holds it
+    int (*add_product)(PyObject* a, PyObject* left, PyObject* right) except -1     # a += left^T right, few rows; 1: done, 0: not handled
     int (*put)(PyObject* a, PyObject* key, PyObject* g) except -1   # a[key] += g for one element; 1: done, 0: not handled
     PyObject* (*sum_leading)(PyObject* a, int n)                # sum over the first n axes; NULL without error: not handled
     int (*shares)(PyObject* a, PyObject* b) noexcept            # 1: the two arrays may share memory

@@ -253,6 +253,8 @@ cdef object keep_zeros(object xp, object g, object product):
 cdef object keep_all_zeros(Backend backend, object g, object r, bint tensors):
     """The cotangent of an operand of any other op: no nan where all of what came in is zero."""
     xp = backend.facade if tensors else backend.xp
+    if type(r) is Product:
+        r = dense_product(backend, <Product>r)
     if not (isinstance(r, Tensor) if tensors else is_array(backend, r)):
         return r
     if not (<Tensor>r).backend.is_differentiable((<Tensor>r).raw) if tensors else not backend.is_differentiable(r):

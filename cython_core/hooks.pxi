@@ -183,17 +183,17 @@ cdef object add_post_hook(Tensor t, object hook):
 cdef int store_watched(Tensor leaf, GradState state, object g, bint owned) except -1:
     """Add a gradient to `.grad` between the hooks of the AccumulateGrad node and those after accumulation."""
     cdef Details details = state.accumulator.details if state.accumulator is not None else None
-    cdef tuple outputs = None
-    if details is not None and (details.prehooks or details.posthooks):
-        owned = False
-        outputs = (shown(leaf.backend, g),)
-        if details.prehooks:
-            outputs = hooked_values(details.prehooks, outputs, ())
-            g = unshown(outputs[0], isinstance(g, Tensor))
-    if g is not None:
+    cdef tuple outputs
+    if details is None or not (details.prehooks or details.posthooks):
         store_gradient(leaf, state, g, owned)
+        return run_post_hooks(leaf, state.post_hooks)
+    outputs = (shown(leaf.backend, g),)
+    if details.prehooks:
+        outputs = hooked_values(details.prehooks, outputs, ())
+    if outputs[0] is not None:
+        store_gradient(leaf, state, unshown(outputs[0], isinstance(g, Tensor)), False)
         run_post_hooks(leaf, state.post_hooks)
-    if outputs is not None and details.posthooks:
+    if details.posthooks:
         hooked_values(details.posthooks, (), (outputs,))
     return 0
 

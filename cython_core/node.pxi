@@ -15,6 +15,7 @@ def last_sequence_nr():
     """The number of the node that was made last."""
     return sequence_counter
 
+
 cdef int live_anomalies = 0     # anomaly modes that some Mode may hold: while there are none, recording asks for no Mode
 
 cdef str SECOND_TIME = (

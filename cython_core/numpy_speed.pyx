@@ -7,6 +7,7 @@ sums of gradients never warn.
 cimport numpy as cnp
 from agrad.cython_core.engine cimport Backend
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 
 import numpy as np
 
@@ -18,6 +19,7 @@ cdef extern from *:
     #include <numpy/arrayscalars.h>
     #include <math.h>
     #include <fenv.h>
+    #define MAXDIMS 32
     #define LIMIT 4096   /* elements; beyond, NumPy's own loops win */
 
     #if defined(__x86_64__) && defined(__GNUC__)
@@ -199,11 +201,140 @@ cdef extern from *:
         loop(1, t, n, x, x, y);
         return 1;
     }
+    static int real_value(PyObject* a, double* value) {     /* of a Python number */
+        if (PyFloat_CheckExact(a)) { *value = PyFloat_AS_DOUBLE(a); return 1; }
+        if (!PyLong_CheckExact(a)) return 0;
+        *value = PyLong_AsDouble(a);
+        if (*value == -1.0 && PyErr_Occurred()) { PyErr_Clear(); return 0; }
+        return 1;
+    }
+    static int same_order(PyArrayObject* a, PyArrayObject* b) {     /* equal shapes, and elements in the same order in memory */
+        int i;
+        if (!same_shape(a, b)) return 0;
+        for (i = 0; i < PyArray_NDIM(a); i++)
+            if (PyArray_DIM(a, i) > 1 && PyArray_STRIDE(a, i) / PyArray_ITEMSIZE(a) != PyArray_STRIDE(b, i) / PyArray_ITEMSIZE(b)) return 0;
+        return 1;
+    }
+    #define CHOOSE(TYPE) { TYPE *o = (TYPE*)PyArray_DATA(out), *p = x == NULL ? NULL : (TYPE*)PyArray_DATA(x), \
+                                *q = y == NULL ? NULL : (TYPE*)PyArray_DATA(y), c = (TYPE)value; \
+        if (y == NULL) for (i = 0; i < n; i++) o[i] = m[i] ? p[i] : c; \
+        else if (x == NULL) for (i = 0; i < n; i++) o[i] = m[i] ? c : q[i]; \
+        else for (i = 0; i < n; i++) o[i] = m[i] ? p[i] : q[i]; }
+    WIDE static void choose(int t, npy_intp n, const npy_bool* m, PyArrayObject* out, PyArrayObject* x, PyArrayObject* y, double value) {
+        npy_intp i;
+        if (t == NPY_DOUBLE) CHOOSE(double) else CHOOSE(float)
+    }
+    /* where(mask, a, b) for float arrays (one may be a number) that lie in memory as the mask does, densely; NULL without error: not handled */
+    static PyObject* chosen(PyObject* mask, PyObject* a, PyObject* b) {
+        PyArrayObject *m, *x = NULL, *y = NULL, *like, *out;
+        double value = 0;
+        int t;
+        if (!PyArray_CheckExact(mask) || PyArray_DESCR((PyArrayObject*)mask)->type_num != NPY_BOOL) return NULL;
+        if (PyArray_CheckExact(a)) x = (PyArrayObject*)a; else if (!real_value(a, &value)) return NULL;
+        if (PyArray_CheckExact(b)) y = (PyArrayObject*)b; else if (!real_value(b, &value)) return NULL;
+        like = x != NULL ? x : y;
+        if (like == NULL) return NULL;
+        m = (PyArrayObject*)mask;
+        t = PyArray_DESCR(like)->type_num;
+        if ((t != NPY_DOUBLE && t != NPY_FLOAT) || !PyArray_ISALIGNED(like) || !PyArray_ISNOTSWAPPED(like) || !same_order(m, like)) return NULL;
+        if (x != NULL && y != NULL && (PyArray_DESCR(y)->type_num != t || !PyArray_ISALIGNED(y) || !PyArray_ISNOTSWAPPED(y) || !same_order(x, y)))
+            return NULL;
+        if (PyArray_NDIM(like) == 0) return NULL;       /* 0-d results are scalars: NumPy's business */
+        out = (PyArrayObject*)PyArray_NewLikeArray(like, NPY_KEEPORDER, NULL, 0);
+        if (out == NULL) return NULL;
+        if (!same_order(out, like)) { Py_DECREF(out); return NULL; }      /* there are gaps, or it runs backwards */
+        choose(t, PyArray_SIZE(like), (const npy_bool*)PyArray_DATA(m), out, x, y, value);
+        return (PyObject*)out;
+    }
+    /* a read-only view of an array with further shape, its axes repeated without memory; NULL without error: not handled */
+    static PyObject* spread(PyObject* a, PyObject* shape) {
+        PyArrayObject *x = (PyArrayObject*)a, *out;
+        npy_intp dims[MAXDIMS], strides[MAXDIMS], length;
+        Py_ssize_t i, n, lead;
+        if (!PyArray_CheckExact(a) || !PyTuple_CheckExact(shape)) return NULL;
+        n = PyTuple_GET_SIZE(shape);
+        lead = n - PyArray_NDIM(x);
+        if (lead < 0 || n > MAXDIMS) return NULL;
+        for (i = 0; i < n; i++) {
+            if (!PyLong_CheckExact(PyTuple_GET_ITEM(shape, i))) return NULL;
+            dims[i] = PyLong_AsSsize_t(PyTuple_GET_ITEM(shape, i));
+            if (dims[i] < 0) { PyErr_Clear(); return NULL; }
+            length = i < lead ? 1 : PyArray_DIM(x, i - lead);
+            if (length != 1 && length != dims[i]) return NULL;
+            strides[i] = i < lead || (length == 1 && dims[i] != 1) ? 0 : PyArray_STRIDE(x, i - lead);
+        }
+        Py_INCREF(PyArray_DESCR(x));
+        out = (PyArrayObject*)PyArray_NewFromDescr(&PyArray_Type, PyArray_DESCR(x), (int)n, dims, strides, PyArray_DATA(x),
+                                                   NPY_ARRAY_ALIGNED & PyArray_FLAGS(x), NULL);
+        if (out == NULL) return NULL;
+        Py_INCREF(a);
+        if (PyArray_SetBaseObject(out, a) < 0) { Py_DECREF(out); return NULL; }
+        return (PyObject*)out;
+    }
+    #define FEW_ROWS 4      /* with more, a product of matrices and an addition take less time */
+    #define ADD_ROWS(TYPE) { TYPE *o = (TYPE*)PyArray_DATA(x), *l = (TYPE*)PyArray_DATA(p), *r = (TYPE*)PyArray_DATA(q); \
+        for (k = 0; k < rows; k++) for (i = 0; i < m; i++) { TYPE c = l[k * m + i], *to = o + i * n, *from = r + k * n; \
+            for (j = 0; j < n; j++) to[j] += c * from[j]; } }
+    WIDE static void add_rows(int t, npy_intp rows, npy_intp m, npy_intp n, PyArrayObject* x, PyArrayObject* p, PyArrayObject* q) {
+        npy_intp i, j, k;
+        if (t == NPY_DOUBLE) ADD_ROWS(double) else ADD_ROWS(float)
+    }
+    /* a += left^T right for matrices with few rows */
+    static int add_few_rows(PyObject* a, PyObject* left, PyObject* right) {
+        int t = plain_float(a);
+        PyArrayObject *x = (PyArrayObject*)a, *p = (PyArrayObject*)left, *q = (PyArrayObject*)right;
+        if (!t || plain_float(left) != t || plain_float(right) != t || !PyArray_ISWRITEABLE(x)) return 0;
+        if (PyArray_NDIM(x) != 2 || PyArray_NDIM(p) != 2 || PyArray_NDIM(q) != 2) return 0;
+        if (PyArray_DIM(p, 0) > FEW_ROWS || PyArray_DIM(q, 0) != PyArray_DIM(p, 0)) return 0;
+        if (PyArray_DIM(p, 1) != PyArray_DIM(x, 0) || PyArray_DIM(q, 1) != PyArray_DIM(x, 1)) return 0;
+        add_rows(t, PyArray_DIM(p, 0), PyArray_DIM(x, 0), PyArray_DIM(x, 1), x, p, q);
+        return 1;
+    }
+    /* rows of class scores (N, C) with an int64 target for each, small and plain: the type number, else 0 */
+    static int class_scores(PyObject* scores, PyObject* target) {
+        PyArrayObject *x = (PyArrayObject*)scores, *k = (PyArrayObject*)target;
+        int t = plain_float(scores);
+        npy_intp i;
+        if (!t || PyArray_NDIM(x) != 2 || PyArray_SIZE(x) > LIMIT || PyArray_DIM(x, 1) == 0) return 0;
+        if (!PyArray_CheckExact(target) || PyArray_DESCR(k)->type_num != NPY_INT64 || PyArray_NDIM(k) != 1) return 0;
+        if (!PyArray_IS_C_CONTIGUOUS(k) || !PyArray_ISALIGNED(k) || !PyArray_ISNOTSWAPPED(k) || PyArray_DIM(k, 0) != PyArray_DIM(x, 0)) return 0;
+        for (i = 0; i < PyArray_DIM(k, 0); i++) {
+            npy_int64 c = ((npy_int64*)PyArray_DATA(k))[i];
+            if (c < 0 || c >= PyArray_DIM(x, 1)) return 0;
+        }
+        return t;
+    }
+    #define CLASSES(TYPE, EXP, LOG) { const TYPE *p = (const TYPE*)PyArray_DATA(x), *f = factor == NULL ? NULL : (const TYPE*)PyArray_DATA(factor); \
+        TYPE *o = (TYPE*)PyArray_DATA(out); \
+        for (i = 0; i < n; i++, p += m) { TYPE top = p[0], sum = 0; \
+            for (j = 1; j < m; j++) top = p[j] > top ? p[j] : top; \
+            if (f == NULL) { for (j = 0; j < m; j++) sum += EXP(p[j] - top); o[i] = LOG(sum) - (p[k[i]] - top); continue; } \
+            for (j = 0; j < m; j++) sum += o[j] = EXP(p[j] - top); \
+            for (j = 0; j < m; j++) o[j] *= f[i] / sum; \
+            o[k[i]] -= f[i]; o += m; } }
+    /* log(sum(exp(scores))) - scores[target] of each row; or with factors its slopes by the scores, times these. NULL without error: not handled */
+    static PyObject* classes(PyObject* weights, PyObject* scores, PyObject* target) {
+        PyArrayObject *factor = (PyArrayObject*)weights, *x = (PyArrayObject*)scores, *out;
+        int t = class_scores(scores, target);
+        npy_intp i, j, n, m;
+        const npy_int64* k;
+        if (!t) return NULL;
+        if (factor != NULL && (plain_float(weights) != t || PyArray_NDIM(factor) != 1 || PyArray_DIM(factor, 0) != PyArray_DIM(x, 0))) return NULL;
+        n = PyArray_DIM(x, 0); m = PyArray_DIM(x, 1);
+        k = (const npy_int64*)PyArray_DATA((PyArrayObject*)target);
+        out = (PyArrayObject*)PyArray_SimpleNew(factor == NULL ? 1 : 2, PyArray_DIMS(x), t);
+        if (out == NULL) return NULL;
+        if (t == NPY_DOUBLE) CLASSES(double, exp, log) else CLASSES(float, expf, logf)
+        return (PyObject*)out;
+    }
     static int owns(PyObject* a) {
         return PyArray_CheckExact(a) && may_overwrite(a) && PyArray_CHKFLAGS((PyArrayObject*)a, NPY_ARRAY_OWNDATA);
     }
     """
     int is_matrix_product(PyObject* a, PyObject* b) noexcept
+    PyObject* spread(PyObject* a, PyObject* shape) except? NULL
+    PyObject* classes(PyObject* factor, PyObject* scores, PyObject* target) except? NULL
+    PyObject* chosen(PyObject* mask, PyObject* a, PyObject* b) except? NULL
     object PyArray_MatrixProduct(object a, object b)
     int same_array_meta(PyObject*, PyObject*) noexcept
     PyObject* small(int code, PyObject* a, PyObject* b, int spare)
@@ -212,11 +343,14 @@ cdef extern from *:
     int put_element(PyObject* a, PyObject* key, PyObject* g) noexcept
     PyObject* multiply_into(PyObject* ufunc, PyObject* a, PyObject* b)
     int add_small(PyObject* a, PyObject* b) noexcept
+    int add_few_rows(PyObject* a, PyObject* left, PyObject* right) noexcept
     int owns(PyObject* a) noexcept
     int bounds_overlap(PyObject* a, PyObject* b) noexcept
 
 cdef object multiply_ufunc = np.multiply
 cdef object matmul_ufunc = np.matmul
+cdef object np_where = np.where
+cdef object np_broadcast_to = np.broadcast_to
 cdef object add_reduce = np.add.reduce
 cdef object zero = 0
 
@@ -253,6 +387,11 @@ cdef int add_into(PyObject* a, PyObject* b) except -1:
     return add_small(a, b)
 
 
+cdef int add_product(PyObject* a, PyObject* left, PyObject* right) except -1:
+    """a += left^T right, without the product in between."""
+    return add_few_rows(a, left, right)
+
+
 cdef int fresh(PyObject* a) noexcept:
     return owns(a)
 
@@ -272,11 +411,43 @@ def matmul(x1, x2, /):
     return PyArray_MatrixProduct(x1, x2) if is_matrix_product(<PyObject*>x1, <PyObject*>x2) else matmul_ufunc(x1, x2)
 
 
+def where(condition, x1, x2, /):
+    """Elements of x1 where the condition holds, else of x2: np.where with a vectorised loop for masks of gradients."""
+    cdef PyObject* out = chosen(<PyObject*>condition, <PyObject*>x1, <PyObject*>x2)
+    return np_where(condition, x1, x2) if out == NULL else given(out)
+
+
+def broadcast_to(x, /, shape):
+    """np.broadcast_to, which takes ten times as long: an array that repeats another's elements, read-only."""
+    cdef PyObject* out = spread(<PyObject*>x, <PyObject*>shape)
+    return np_broadcast_to(x, shape) if out == NULL else given(out)
+
+
+def class_losses(x, target):
+    """log(sum(exp(x))) - x[target] for each of a few rows; None if that is not what was given."""
+    cdef PyObject* out = classes(NULL, <PyObject*>x, <PyObject*>target)
+    return None if out == NULL else given(out)
+
+
+def class_slopes(factor, x, target):
+    """The slopes of `class_losses` by x, times a factor for each row; None if that is not what was given."""
+    cdef PyObject* out = classes(<PyObject*>factor, <PyObject*>x, <PyObject*>target)
+    return None if out == NULL else given(out)
+
+
+cdef inline object given(PyObject* new):
+    """The reference that a function of the C API gave us."""
+    result = <object>new
+    Py_DECREF(result)
+    return result
+
+
 def install(Backend backend not None):
     """Give a backend of NumPy arrays the short cuts."""
     backend.speed.same = same
     backend.speed.multiply = multiply
     backend.speed.add_into = add_into
+    backend.speed.add_product = add_product
     backend.speed.fresh = fresh
     backend.speed.shares = shares
     backend.speed.forward = forward

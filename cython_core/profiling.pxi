@@ -59,15 +59,11 @@ cdef int tell_ran(Mode mode, object what, object start, object end, tuple new) e
 
 
 cdef tuple new_arrays(Backend backend, object out, tuple args):
-    """What a kernel returned that shares no memory with what it was given."""
+    """What a kernel returned that shares no memory with what it was given; arrays that cannot be written may as well be copies."""
     results = out if isinstance(out, (tuple, list)) else (out,)
     given = [arg for arg in args if is_array(backend, arg)]
     return tuple([wrap(backend, raw) for raw in results
-                  if is_array(backend, raw) and not any([raw is arg or shares_memory(backend, raw, arg) for arg in given])])
-
-
-cdef bint shares_memory(Backend backend, object a, object b) except -1:
-    return type(a) is backend.array_type and type(b) is backend.array_type and may_share(backend, a, b)
+                  if is_array(backend, raw) and not any([raw is arg or in_same_memory(backend, raw, arg) for arg in given])])
 
 
 cdef int time_step(Walk walk, Step* step, Mode mode) except -1:

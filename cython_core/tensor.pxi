@@ -42,11 +42,16 @@ cdef int set_requires_grad(Tensor t, bint value) except -1:
     if value:
         grad_state(t)
         t.flags |= TRACKED
-        if type(t) is not Tensor or t.view_ is not None:
+        if t.view_ is not None or has_own_attributes(t):
             t.flags |= RICH
     else:
         t.flags &= <uint8_t>~TRACKED
     return 0
+
+
+cdef bint has_own_attributes(Tensor t):
+    """Whether something may be attached to a tensor already, or attached unseen: those of subclasses have attributes."""
+    return type(t) is not Tensor and (type(t).__setattr__ is not Tensor.__setattr__ or bool(getattr(t, "__dict__", None)))
 
 
 @cython.freelist(64)
@@ -76,9 +81,13 @@ cdef class Tensor:
             special_methods["__init__"](self, *args, **kwargs)
 
     def _adopt(self, Tensor source not None):
-        """Take over another tensor's array and backend; for the constructors of subclasses."""
+        """Become another name of an untracked tensor's storage; for the constructors of subclasses."""
         synchronise(source)
         self.raw, self.backend = source.raw, source.backend
+        self.cell, self.seen = cell_of(source), source.seen
+        self.flags = source.flags & INFERENCE
+        if source.view_ is not None:
+            self.view_ = source.view_ if source.view_.detached else untracked_view(source.view_)
 
     # ---- the array
 

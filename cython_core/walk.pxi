@@ -455,6 +455,10 @@ cdef class Walk:
             return 0
         if type(r) is Entry:
             return add_entry(&self.slots[slot], <Entry>r)
+        if type(r) is Product:
+            r = add_product(&self.slots[slot], node.backend, <Product>r)
+            if r is None:
+                return 0
         if node.rule.crosses:
             return add_to_slot(&self.slots[slot], backend_of_edge(node, k), r, False)
         if not tensors and not new and r is not g:

@@ -6,6 +6,7 @@ and the rest goes through NumPy and SciPy in the way that the library has for th
 
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from math import inf, log, nan, pi, sqrt
 from typing import Any
 
@@ -72,7 +73,7 @@ def find(name, library):
     function = getattr(import_module(module), native[name] or name, None) if name in native else None
     if function is not None:
         return of_real_numbers(name, function, library)
-    if name in FORMULAS and (library not in ("numpy", "dask") or scipy_function(name) is None):
+    if name in FORMULAS and (library not in ("numpy", "dask") or not in_scipy(name)):
         return partial(from_formula(FORMULAS[name]), xp=backends.find(library).xp)
     return {"numpy": on_numpy, "jax": on_jax, "dask": on_dask}.get(library, through_numpy)(name)
 
@@ -117,6 +118,11 @@ def scipy_function(name):
             f"special.{name} of NumPy arrays, and of those that go through them, is computed by SciPy, which is not "
             "installed. Install it with: pip install 'agrad[special]'"
         ) from error
+
+
+def in_scipy(name):
+    """Whether there is SciPy, new enough to have the function."""
+    return find_spec("scipy") is not None and scipy_function(name) is not None
 
 
 def is_array(value):
@@ -273,6 +279,11 @@ def log_ndtr(x, xp):
     return xp.where(left, tail, xp.log1p(-0.5 * xp.special.erfc(xp.where(left, 0.0, x) * sqrt(0.5))))
 
 
+def expit(x, xp):
+    e = xp.exp(-xp.abs(x))      # at most 1
+    return xp.where(x < 0, e, 1.0) / (1 + e)
+
+
 def sinc(x, xp):
     u = pi * xp.where(x == 0, 1.0, x)
     return xp.where(x == 0, 1.0, xp.sin(u) / u)
@@ -290,6 +301,7 @@ FORMULAS = {
     "erfcinv": lambda y, xp: -xp.special.ndtri(0.5 * y) / sqrt(2.0),
     "exp10": lambda x, xp: 10.0**x,
     "exp2": lambda x, xp: 2.0**x,
+    "expit": expit,
     "exprel": exprel,
     "huber": huber,
     "inv_boxcox": lambda y, lmbda, xp: xp.exp(inverse_power_transform(y, lmbda, xp)),

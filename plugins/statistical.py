@@ -36,7 +36,7 @@ def node(whole, part):
 
 def count(axis, x_like):
     """How many elements make one result?"""
-    return prod(x_like.shape[a] for a in normalise(axis, x_like.ndim))
+    return x_like.size if axis is None else prod(x_like.shape[a] for a in normalise(axis, x_like.ndim))
 
 
 def rows(axis, start, stop):

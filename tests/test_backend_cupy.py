@@ -23,7 +23,7 @@ needs_device = [
 ]
 without_device = pytest.mark.skipif(HAS_DEVICE, reason="there is a CUDA device")
 
-CHAPTERS = (*standard.CHAPTERS, "special")
+CHAPTERS = (*standard.CHAPTERS, "nn", "special")
 NAMES = [name for chapter in CHAPTERS for name in names_of_plugin(chapter) if name != "transfer"]
 ELSEWHERE = ("floor_divide", "read_view", "scatter", "write_view")    # without samples
 

@@ -163,6 +163,10 @@ def test_writing_at_a_key_is_refused_and_changing_the_whole_is_not():
             write()
     x *= 3.0
     assert x.tolist() == (3 * np.eye(3)).tolist()
+    x[...] = agrad.asarray(sparse.COO.from_numpy(np.arange(3.0)))
+    assert x.tolist() == [[0.0, 1.0, 2.0]] * 3
+    x.fill_(2)
+    assert x.tolist() == np.full((3, 3), 2.0).tolist()
 
 
 # ------------------------------------------------------------------------------------------------------------ the rules

@@ -19,7 +19,7 @@ from agrad.testing.draw import samples_of
 from agrad.testing.subject import Refused, Subject
 
 SIZE = 3
-NAMES = [name for rule_set in (*standard.CHAPTERS, "special") for name in names_of_plugin(rule_set)]
+NAMES = [name for rule_set in (*standard.CHAPTERS, "nn", "special") for name in names_of_plugin(rule_set)]
 BY_DATA = ("nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values")
 KEYED = ("getitem", "setitem", "scatter_add")
 FEW = (  # for libraries where each call takes long: one op of every kind of rule

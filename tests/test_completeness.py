@@ -21,7 +21,7 @@ FUNCTIONS = [name for names in standard.CHAPTERS.values() for name in names if n
 RULED = [name for chapter in standard.CHAPTERS for name in names_of_plugin(chapter)]
 
 # Rule sets that own the names under a prefix of their own, and modules that several rule sets share.
-PREFIXES = ("special",)
+PREFIXES = ("nn", "special")
 SHARED = ("axes", "batches", "contraction", "matrices")
 
 # Everything that takes arrays and has no derivative. A function that moves in or out of here changes what users get.
@@ -78,7 +78,7 @@ def test_every_module_of_the_plugins_is_an_entry_point_or_known():
 
 def is_part(module):
     """Whether a module holds no rule set of its own: a part of one, or what several share."""
-    return module in SHARED or module.startswith(("linalg_", "special_"))
+    return module in SHARED or module.startswith(("linalg_", "nn_", "special_"))
 
 
 def test_a_rule_stands_in_the_chapter_of_its_op():

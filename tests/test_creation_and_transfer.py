@@ -417,6 +417,20 @@ def test_a_tensor_that_torch_tracks_is_refused_with_both_ways_out(torch, what):
     assert agrad.asarray(raw.detach()).requires_grad is False
 
 
+def test_complex_numbers_of_numpy_that_torch_would_crash_on():
+    """They lie at multiples of 8 bytes, not of 16."""
+    pytest.importorskip("torch")
+    numbers = np.zeros(64)
+    start = 1 if numbers.ctypes.data % 16 == 0 else 2
+    unaligned = numbers[start : start + 4].view(np.complex128)
+    assert unaligned.ctypes.data % 16 == 8
+    for array in (unaligned, unaligned[..., 1]):
+        with agrad.use_backend("torch"):
+            assert values(agrad.asarray(array) * 2).tolist() == (array * 2).tolist()
+            with pytest.raises(ValueError, match="not aligned"):
+                agrad.asarray(array, copy=False)
+
+
 # ------------------------------------------------------------------------------------------------------------- printing
 
 

@@ -417,3 +417,21 @@ def test_where_writes_copy_a_mask_hides_what_is_infinite_beneath_it(second, back
         (g,) = grad(masked(x), x, create_graph=second)
         result = grad(g.sum(), x)[0] if second else g
     assert result.tolist() == ([0, -0.25 * 4**-1.5] if second else [0, 0.25])
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_leaf_takes_over_an_array_that_a_rule_made(hooked, monkeypatch):
+    made = []   # addresses: to hold an array would be a reason to copy it
+
+    def matmul(a, b):
+        out = np.matmul(a, b)
+        made.append(out.ctypes.data)
+        return out
+
+    w = agrad.ones((4, 4), requires_grad=True)
+    if hooked:
+        w.register_post_accumulate_grad_hook(lambda leaf: None)
+    y = agrad.ones((4, 4)) @ w
+    monkeypatch.setitem(agrad.backends.find("numpy").xp.__dict__, "matmul", matmul)
+    y.backward(agrad.ones((4, 4)))
+    assert made == [w.grad.array.ctypes.data]

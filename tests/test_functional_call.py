@@ -24,15 +24,15 @@ class Linear:
 class Net:
     def __init__(self):
         self.first = Linear(agrad.ones((3, 3)), agrad.zeros(3))
-        self.layers = [Linear(agrad.ones((3, 3)), agrad.zeros(3))]
+        self.last = Linear(agrad.ones((3, 3)), agrad.zeros(3))
 
     def named_parameters(self, remove_duplicate=True):
-        for name, layer in (("first", self.first), ("layers.0", self.layers[0])):
-            yield f"{name}.weight", layer.weight
-            yield f"{name}.bias", layer.bias
+        for name in ("first", "last"):
+            yield f"{name}.weight", getattr(self, name).weight
+            yield f"{name}.bias", getattr(self, name).bias
 
     def __call__(self, x, scale=1.0):
-        return agrad.sum(self.layers[0](agrad.tanh(self.first(x)))) * scale
+        return agrad.sum(self.last(agrad.tanh(self.first(x)))) * scale
 
 
 def test_functional_call_puts_parameters_in_place_and_back():
@@ -129,3 +129,116 @@ def test_what_a_call_assigns_is_handed_back():
     func.functional_call(module, given, agrad.ones(()))
     assert float(given["count"]) == 2.0
     assert float(module.count) == 0.0
+
+
+# ------------------------------------------------------------------------------------------------------------- modules
+
+
+def layer(m):
+    """A small network for agrad or PyTorch: two layers that share a weight, and a buffer that counts."""
+
+    class Layer(m.nn.Module):
+        def __init__(self, weight):
+            super().__init__()
+            self.weight = m.nn.Parameter(m.asarray(weight))
+            self.register_buffer("calls", m.asarray(np.zeros(())))
+
+        def forward(self, x):
+            self.calls = self.calls + 1
+            return m.tanh(m.matmul(self.weight, x)) * self.calls
+
+    class Net(m.nn.Module):
+        def __init__(self, seed=0):
+            super().__init__()
+            weight = np.random.default_rng(seed).standard_normal((3, 3))
+            self.layers = m.nn.ModuleList([Layer(weight), Layer(weight), Layer(weight.T.copy())])
+            self.layers[1].weight = self.layers[0].weight
+
+        def forward(self, x, scale=1.0):
+            for one in self.layers:
+                x = one(x)
+            return m.sum(x) * scale
+
+    return Net
+
+
+def new_values(module, m):
+    return {name: p.detach() * 0.5 + 0.1 for name, p in module.named_parameters()}
+
+
+def per_sample(m, f, x):
+    net = layer(m)()
+    params, buffers = new_values(net, m), {name: t.clone() for name, t in net.named_buffers()}
+
+    def loss(params, x):
+        return f.functional_call(net, (params, buffers), (x,))
+
+    return f.vmap(f.grad(loss), (None, 0))(params, m.stack([x, 2 * x]))
+
+
+def ensemble(m, f, x):
+    kind = layer(m)
+    nets = [kind(seed) for seed in range(3)]
+    params, buffers = f.stack_module_state(nets)
+
+    def run(params, buffers, x):
+        return f.functional_call(nets[0], (params, buffers), (x,))
+
+    found = f.vmap(run, (0, 0, None))(params, buffers, x)
+    (found.sum()).backward()
+    return [found.detach(), {name: p.grad for name, p in params.items()}]
+
+
+MODULE_PROGRAMS = {
+    "called": lambda m, f, x: f.functional_call(layer(m)(), new_values(layer(m)(), m), (x,), {"scale": 2.0}),
+    "gradient": lambda m, f, x: (lambda net: f.grad(lambda p: f.functional_call(net, p, (x,)))(new_values(net, m)))(
+        layer(m)()),
+    "second order": lambda m, f, x: (lambda net: f.hessian(lambda p: f.functional_call(net, p, (x,)))(
+        new_values(net, m)))(layer(m)()),
+    "forward mode": lambda m, f, x: (lambda net: f.jvp(
+        lambda p: f.functional_call(net, p, (x,)), (new_values(net, m),), (new_values(net, m),)))(layer(m)()),
+    "per sample": per_sample,
+    "ensemble": ensemble,
+    "not tied": lambda m, f, x: f.functional_call(
+        layer(m)(), {"layers.0.weight": m.asarray(np.eye(3))}, (x,), tie_weights=False),
+    "tied": lambda m, f, x: f.functional_call(layer(m)(), {"layers.0.weight": m.asarray(np.eye(3))}, (x,)),
+    "tied by the other name": lambda m, f, x: f.functional_call(
+        layer(m)(), {"layers.1.weight": m.asarray(np.eye(3))}, (x,)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # of torch.func
+@pytest.mark.parametrize("program", MODULE_PROGRAMS.values(), ids=MODULE_PROGRAMS)
+def test_modules_are_called_with_other_parameters_as_by_torch(program):
+    torch = pytest.importorskip("torch")
+    assert_same(flat(program(agrad, func, agrad.asarray(X))), flat(program(torch, torch.func, torch.tensor(X))))
+
+
+def test_a_module_is_as_before_after_a_call_with_others():
+    net = layer(agrad)()
+    before = dict(net.named_parameters(remove_duplicate=False)) | dict(net.named_buffers())
+    state = {name: values(t).copy() for name, t in net.state_dict().items()}
+    buffers = {name: t.clone() for name, t in net.named_buffers()}
+    func.functional_call(net, (new_values(net, agrad), buffers), (agrad.asarray(X),))
+    assert [float(t) for t in buffers.values()] == [1.0, 1.0, 1.0]
+    with pytest.raises(TypeError):
+        func.functional_call(net, (new_values(net, agrad), buffers), (1, 2, 3, 4))
+    after = dict(net.named_parameters(remove_duplicate=False)) | dict(net.named_buffers())
+    assert all(after[name] is t for name, t in before.items())
+    for name, t in net.state_dict().items():
+        np.testing.assert_array_equal(values(t), state[name])
+
+
+@pytest.mark.parametrize("models", [
+    lambda m: [],
+    lambda m: [layer(m)(), layer(m)().eval()],
+    lambda m: [m.nn.Module(), m.nn.ModuleList()],
+    lambda m: (lambda Net: [Net(), Net().requires_grad_(False)])(layer(m)),
+])
+def test_only_modules_of_one_kind_are_stacked(models):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(RuntimeError) as expected:
+        torch.func.stack_module_state(models(torch))
+    with pytest.raises(RuntimeError) as found:
+        func.stack_module_state(models(agrad))
+    assert str(found.value) == str(expected.value)

@@ -322,7 +322,7 @@ UNTRACEABLE = {
     **dict.fromkeys(("nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values"), "shape by values"),
     "empty_like": "any values",
 }
-CHAPTERS = (*standard.CHAPTERS, "special")
+CHAPTERS = (*standard.CHAPTERS, "nn", "special")
 NAMES = [name for chapter in CHAPTERS for name in names_of_plugin(chapter) if name not in ELSEWHERE]
 FEW = 3     # samples of a rule in a short run
 

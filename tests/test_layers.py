@@ -15,17 +15,19 @@ RULES = ("agrad.batching", "agrad.records", "agrad.formulas", "agrad.rule_set", 
 # Lowest first. A name stands for the module and what is below it; the longest match counts.
 LAYERS = [
     ("agrad._version", "agrad.cython_core"),
-    ("agrad.standard", "agrad.dtypes", "agrad.configuration"),
+    ("agrad.standard", "agrad.dtypes", "agrad.configuration", "agrad.windows"),
     ("agrad.backends",),
     RULES,
     ("agrad.plugins",),
     ("agrad.namespaces", "agrad.creation", "agrad.methods", "agrad.printing", "agrad.autograd", "agrad.defaults",
      "agrad.dtype_functions", "agrad.comparison", "agrad.random", "agrad.spellings", "agrad.transfer",
-     "agrad.data", "agrad.exchange", "agrad.numpy_protocol", "agrad.levels", "agrad.forward"),
+     "agrad.data", "agrad.exchange", "agrad.numpy_protocol", "agrad.levels", "agrad.forward", "agrad.generator",
+     "agrad.random_methods", "agrad.draws", "agrad.saving", "agrad.saved_structure"),
     ("agrad.func", "agrad.utils"),
     ("agrad.autograd.functional", "agrad.autograd.gradcheck"),  # those parts of it that are made of transforms
     ("agrad",),  # the front: imports everything below it
-    ("agrad.testing", "agrad.demo", "agrad.coverage", "agrad.export", "agrad.__main__"),
+    ("agrad.nn", "agrad.optim", "agrad.optimize"),  # programs like any user's
+    ("agrad.testing", "agrad.demo", "agrad.coverage", "agrad.export", "agrad.profiler", "agrad.viz", "agrad.__main__"),
 ]
 
 # Array libraries and the only modules that may name them.
@@ -47,7 +49,9 @@ PUBLIC = set("""
     agrad agrad.autograd agrad.autograd.anomaly_mode agrad.autograd.forward_ad agrad.autograd.function
     agrad.autograd.functional agrad.autograd.grad_mode agrad.autograd.gradcheck agrad.autograd.graph agrad.backends
     agrad.configuration agrad.coverage agrad.dtypes agrad.export agrad.func agrad.namespaces agrad.printing
-    agrad.random agrad.rules agrad.testing agrad.utils.checkpoint
+    agrad.nn agrad.nn.functional agrad.nn.init agrad.nn.utils agrad.nn.utils.rnn agrad.optim agrad.optim.lr_scheduler
+    agrad.optimize
+    agrad.profiler agrad.random agrad.rules agrad.saving agrad.testing agrad.utils.checkpoint agrad.viz
 """.split())
 
 pytestmark = needs_source

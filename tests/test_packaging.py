@@ -15,7 +15,7 @@ import agrad
 
 CHAPTERS = {
     "beyond", "creation", "data_type", "elementwise", "fft", "indexing", "linalg", "linear_algebra", "manipulation",
-    "searching", "set", "sorting", "special", "statistical", "utility",
+    "nn", "searching", "set", "sorting", "special", "statistical", "utility",
 }  # fmt: skip
 
 distribution = importlib.metadata.distribution("agrad")
@@ -40,7 +40,7 @@ def test_every_subpackage_is_importable(package):
     assert importlib.util.find_spec(package).origin.endswith("__init__.py")
 
 
-@pytest.mark.parametrize("module", ["engine", "numpy_speed"])
+@pytest.mark.parametrize("module", ["engine", "numpy_speed", "numpy_updates", "numpy_windows"])
 def test_compiled_modules_come_with_a_stub(module):
     spec = importlib.util.find_spec(f"agrad.cython_core.{module}")
     assert spec is not None, "not built"

@@ -18,7 +18,7 @@ EVERY = (*SHORT, "complex64")
 
 # Ops without samples: each has a test of its own below.
 ELSEWHERE = ("floor_divide", "read_view", "scatter", "transfer", "write_view")
-SETS = (*standard.CHAPTERS, "special")
+SETS = (*standard.CHAPTERS, "nn", "special")
 NAMES = [name for rule_set in SETS for name in names_of_plugin(rule_set) if name not in ELSEWHERE]
 
 # What a library does not take although the rule's samples have it: backend -> op -> why. Nothing else is left out.

@@ -8,6 +8,7 @@ import sys
 from contextlib import nullcontext
 from importlib.util import find_spec
 from math import inf, nan, pi
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -508,6 +509,24 @@ def test_without_scipy_the_error_says_what_to_install():
     assert "0.405465" in result[0]
     assert "computed by SciPy" in result[1]
     assert "pip install 'agrad[special]'" in result[1]
+
+
+def test_without_scipy_what_layers_are_made_of_is_there():
+    program = """
+        import sys
+        sys.modules["scipy"] = None
+        import agrad
+        x = agrad.tensor([-1000.0, 0.0, 2.0], requires_grad=True)
+        for name in ("expit", "log_expit", "softplus"):
+            out = getattr(agrad.special, name)(x)
+            print(*out.tolist(), *agrad.autograd.grad(out.sum(), x)[0].tolist())
+    """
+    found = [[float(word) for word in line.split()] for line in run(dedent(program))]
+    x = np.array([-1000.0, 0.0, 2.0])
+    expit = scipy_special.expit(x)
+    expected = [(expit, expit * (1 - expit)), (scipy_special.log_expit(x), 1 - expit), (np.logaddexp(0, x), expit)]
+    for line, parts in zip(found, expected, strict=True):
+        np.testing.assert_allclose(line, np.concatenate(parts), rtol=1e-13)
 
 
 def run(program, **variables):

@@ -84,7 +84,10 @@ def test_a_function_that_fails_may_have_written():
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.complex64, np.int64, bool])
 @pytest.mark.parametrize(
     ("left", "right"),
-    [((3, 4), (4, 2)), ((3, 1), (1, 2)), ((0, 3), (3, 2)), ((2, 0), (0, 2)), ((3,), (3,)), ((2, 3, 4), (4, 2)), ((4,), (4, 2))],
+    [
+        ((3, 4), (4, 2)), ((3, 1), (1, 2)), ((0, 3), (3, 2)), ((2, 0), (0, 2)), ((3,), (3,)), ((2, 3, 4), (4, 2)),
+        ((4,), (4, 2)),
+    ],
 )
 def test_numpys_matmul_is_np_matmul(left, right, dtype):
     random = np.random.default_rng(0)

@@ -6,7 +6,7 @@ Each takes a function and gives a function, and they nest in any order. Must kno
 from agrad.func.batching import vmap
 from agrad.func.forward import jvp, linearize
 from agrad.func.jacobians import hessian, jacfwd, jacrev
-from agrad.func.modules import functional_call
+from agrad.func.modules import functional_call, stack_module_state
 from agrad.func.reverse import grad, grad_and_value, vjp
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "stack_module_state",
     "vjp",
     "vmap",
 ]

@@ -1,11 +1,13 @@
-"""`functional_call`: an object with parameters, called with other ones in their place.
+"""`functional_call`: an object with parameters, called with other ones in their place; parameters of several, stacked.
 
-The object is anything whose parameters are attributes; dotted names lead into attributes of attributes. Must know
-nothing of tensors.
+The object is a module, or anything whose parameters are attributes; dotted names lead into attributes of attributes.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from agrad.creation import call
+from agrad.cython_core.engine import Tensor
 
 
 def functional_call(
@@ -134,29 +136,23 @@ def _find(module: Any, name: str) -> tuple[Any, str]:
     """The object that holds a dotted name, and its last part."""
     *path, key = name.split(".")
     for part in path:
-        if isinstance(module, Mapping):
-            module = module[part]
-        elif isinstance(module, Sequence):
-            module = module[int(part)]
-        elif hasattr(module, part):
-            module = getattr(module, part)
-        else:
+        if not hasattr(module, part):
             raise AttributeError(f"{type(module).__name__} has no attribute `{part}`")
+        module = getattr(module, part)
     return module, key
 
 
 def _put(holder: Any, key: str, value: Any) -> Any:
-    """Put a value in place and give the one from before; _ABSENT for none."""
-    if isinstance(holder, (Mapping, Sequence)):
-        entries: Any = holder
-        place = int(key) if isinstance(holder, Sequence) else key
-        before, entries[place] = entries[place], value
-        return before
-    before = vars(holder).get(key, _ABSENT) if hasattr(holder, "__dict__") else getattr(holder, key, _ABSENT)
+    """Put a value in place and give the one from before; _ABSENT for none.
+
+    Past `__setattr__`: a module would not take a Tensor where a parameter was.
+    """
+    attributes = vars(holder)
+    before = attributes.get(key, _ABSENT)
     if value is _ABSENT:
-        delattr(holder, key)
+        attributes.pop(key, None)
     else:
-        setattr(holder, key, value)
+        attributes[key] = value
     return before
 
 
@@ -164,8 +160,55 @@ def _hand_back(module: Any, given: Any) -> None:
     """What the call assigned to a name is the name's value in the caller's dict."""
     for name, value in given.items():
         holder, key = _find(module, name)
-        now = holder[int(key)] if isinstance(holder, Sequence) else (
-            holder[key] if isinstance(holder, Mapping) else getattr(holder, key)
-        )
+        now = getattr(holder, key)
         if now is not value:
             given[name] = now
+
+
+def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The parameters and the buffers of several modules of one kind, stacked: an ensemble for `vmap`.
+
+    Returns
+    -------
+    (dict, dict)
+        Parameters and buffers by name, with a first axis as long as `models`. Stacked parameters are new leaves.
+
+    Raises
+    ------
+    RuntimeError
+        If there are no modules, or they differ in class, in mode (training or not), or in which parameters require
+        grad.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> from agrad import func, nn
+    >>> models = [nn.Linear(3, 2) for _ in range(5)]
+    >>> params, buffers = func.stack_module_state(models)
+    >>> def run(params, buffers, x):
+    ...     return func.functional_call(models[0], (params, buffers), x)
+    >>> func.vmap(run, (0, 0, None))(params, buffers, agrad.ones((7, 3))).shape
+    (5, 7, 2)
+    """
+    if len(models) == 0:
+        raise RuntimeError("stack_module_state: Expected at least one model, got 0.")
+    if len({model.training for model in models}) > 1:
+        raise RuntimeError("stack_module_state: Expected all models to have the same training/eval mode.")
+    if len({type(model) for model in models}) > 1:
+        raise RuntimeError("stack_module_state: Expected all models to be of the same class.")
+    return (
+        _stacked([dict(model.named_parameters()) for model in models]),
+        _stacked([dict(model.named_buffers()) for model in models]),
+    )
+
+
+def _stacked(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of several dicts, stacked by name; leaves, where they require grad."""
+    stacked = {}
+    for name in states[0]:
+        tensors = [state[name] for state in states]
+        requires_grad = {t.requires_grad for t in tensors}
+        if len(requires_grad) > 1:
+            raise RuntimeError(f"Expected {name} from each model to have the same .requires_grad")
+        stacked[name] = call("stack", tensors).detach().requires_grad_(requires_grad.pop())
+    return stacked

@@ -7,15 +7,16 @@ waits for ends the second run. Must know no backend and no rule.
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Self
 
-from agrad import configuration, random
+from agrad import configuration
 from agrad.autograd import user_code
 from agrad.autograd.graph import saved_tensors_hooks
 from agrad.cython_core import engine
 from agrad.cython_core.engine import Tensor
+from agrad.generator import States, noted, replayed
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "noop_context_fn", "set_checkpoint_early_stop"]
 
@@ -95,7 +96,7 @@ def checkpoint(
     debug : bool
         Remember for every value the line that saved it, so that a failed comparison can name it.
     preserve_rng_state : bool
-        Let a further run draw the same numbers from `agrad.random` as the first one.
+        Let a further run draw the same numbers as the first one, from the default generator and all others.
     early_stop : bool
         End a further run as soon as the last value that is needed is there; see `set_checkpoint_early_stop`.
 
@@ -141,9 +142,9 @@ def checkpoint(
     stops = _early_stop.get()
     part = _Part(
         function, args, kwargs, further_context, determinism_check == "default", debug,
-        random.get_rng_state() if preserve_rng_state else None, early_stop if stops is None else stops,
+        {} if preserve_rng_state else None, early_stop if stops is None else stops,
     )
-    with first_context, saved_tensors_hooks(part.give_place, part.value_of):
+    with noted(part.generators), first_context, saved_tensors_hooks(part.give_place, part.value_of):
         result = function(*args, **kwargs)
     part.complete = True
     return result
@@ -296,13 +297,13 @@ class _Part:
         context: Any,
         checks: bool,
         debug: bool,
-        rng_state: Any,
+        generators: States | None,
         early_stop: bool,
     ) -> None:
         self.function, self.context, self.mode = function, context, engine.get_mode().replace(callbacks=None, walk=None)
         self.args = [_Argument(a) if isinstance(a, Tensor) else a for a in args]
         self.kwargs = {name: _Argument(a) if isinstance(a, Tensor) else a for name, a in kwargs.items()}
-        self.checks, self.debug, self.rng_state, self.early_stop = checks, debug, rng_state, early_stop
+        self.checks, self.debug, self.generators, self.early_stop = checks, debug, generators, early_stop
         self.places: list[weakref.ref[_Place]] = []
         self.facts: list[_Facts] = []
         self.lines: list[str] = []  # who saved what, for `debug`
@@ -352,7 +353,7 @@ class _Part:
         before = engine.get_mode()
         engine.set_mode(self.mode)
         try:
-            with _stream_at(self.rng_state), self.context, saved_tensors_hooks(run.keep, _itself):
+            with replayed(self.generators), self.context, saved_tensors_hooks(run.keep, _itself):
                 self.function(*args, **kwargs)
         except _Enough as enough:
             if enough.part is not self:
@@ -419,17 +420,3 @@ class _Run:
 def _itself(t: Tensor) -> Tensor:
     """The unpack hook of a further run, whose graph is walked only by a function that walks it itself."""
     return t
-
-
-@contextlib.contextmanager
-def _stream_at(state: Any) -> Iterator[None]:
-    """Let agrad.random go on from a state, and afterwards from where it is now."""
-    if state is None:
-        yield
-        return
-    now = random.get_rng_state()
-    random.set_rng_state(state)
-    try:
-        yield
-    finally:
-        random.set_rng_state(now)

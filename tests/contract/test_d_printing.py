@@ -32,3 +32,10 @@ def test_s043_another_dtype_comes_first(torch):
 def test_s045_detached_and_empty(torch, t):
     assert repr(t.detach()) == "tensor([1., 2.])"
     assert repr(torch.tensor([], requires_grad=True)) == "tensor([], requires_grad=True)"
+
+
+def test_s045_a_parameter(torch):
+    assert repr(torch.nn.Parameter(torch.ones(2))) == "Parameter containing:\ntensor([1., 1.], requires_grad=True)"
+    frozen = torch.nn.Parameter(torch.ones(2), requires_grad=False)
+    assert repr(frozen) == "Parameter containing:\ntensor([1., 1.])"
+    assert repr(frozen.detach()) == "tensor([1., 1.])"

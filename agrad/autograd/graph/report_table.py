@@ -1,5 +1,6 @@
 """What a graph holds, by operation. Must know no backend and no rule."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,10 +55,11 @@ class Report:
         width = max(len(name) for name in ("operation", *(row.op for row in self.rows))) + 2
         head = f"{'operation':<{width}}{'nodes':>8}{'freed':>8}{'saved':>8}{'memory':>12}"
         lines = [
-            f"{row.op:<{width}}{row.nodes:>8}{row.freed:>8}{row.saved:>8}{_size(row.bytes):>12}" for row in self.rows
+            f"{row.op:<{width}}{row.nodes:>8}{row.freed:>8}{row.saved:>8}{size_text(row.bytes):>12}"
+            for row in self.rows
         ]
-        total = f"{'total':<{width}}{self.nodes:>8}{'':>16}{_size(self.bytes):>12}"
-        leaves = f"{'leaves':<{width}}{self.leaves:>8}{'':>16}{_size(self.leaf_bytes):>12}"
+        total = f"{'total':<{width}}{self.nodes:>8}{'':>16}{size_text(self.bytes):>12}"
+        leaves = f"{'leaves':<{width}}{self.leaves:>8}{'':>16}{size_text(self.leaf_bytes):>12}"
         return "\n".join([head, *lines, total, leaves])
 
 
@@ -86,7 +88,7 @@ def report(*roots: Tensor) -> Report:
         found_nodes, found_leaves = engine.nodes_under(root)
         nodes |= {id(node): node for node in found_nodes}
         leaves |= {id(leaf): leaf for leaf in found_leaves}
-    leaf_memory = {id(engine.raw_value(leaf)) for leaf in leaves.values()}
+    leaf_memory = {id(owner_of(engine.raw_value(leaf))) for leaf in leaves.values()}
     seen: dict[int, tuple[Any, str, int]] = {}      # storage -> (itself, operation, bytes)
     counts: dict[str, list[int]] = {}
     for node in sorted(nodes.values(), key=lambda node: node._sequence_nr()):
@@ -95,16 +97,16 @@ def report(*roots: Tensor) -> Report:
         row[0] += 1
         row[1] += engine.is_freed(node)
         for storage, t in engine.kept_arrays(node):
-            if id(engine.raw_value(t)) in leaf_memory:
+            if id(owner_of(engine.raw_value(t))) in leaf_memory:
                 continue
             op, size = seen.get(id(storage), (storage, rule.op.name, 0))[1:]
-            seen[id(storage)] = (storage, op, max(size, _bytes(t)))
+            seen[id(storage)] = (storage, op, max(size, bytes_of(t)))
     rows = [
         Row(op, n, *_sums([size for _, owner, size in seen.values() if owner == op]), freed)
         for op, (n, freed) in counts.items()
     ]
     rows.sort(key=lambda row: (-row.bytes, row.op))
-    total, leaf_total = sum(row.bytes for row in rows), sum(_bytes(leaf) for leaf in leaves.values())
+    total, leaf_total = sum(row.bytes for row in rows), sum(bytes_of(leaf) for leaf in leaves.values())
     return Report(tuple(rows), len(nodes), total, len(leaves), leaf_total)
 
 
@@ -112,11 +114,21 @@ def _sums(sizes: list[int]) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def _bytes(t: Tensor) -> int:
-    return int(t.size) * ((t.dtype.bits + 7) // 8)
+def bytes_of(t: Tensor) -> int:
+    """What the elements of a tensor take; 0 where an axis has a length that nobody knows yet."""
+    lengths = t.shape
+    known = all(isinstance(n, int) for n in lengths)
+    return math.prod(lengths) * ((t.dtype.bits + 7) // 8) if known else 0
 
 
-def _size(n: int) -> str:
+def owner_of(raw: Any) -> Any:
+    """The array that owns the memory of another, where the library tells."""
+    while type(base := getattr(raw, "base", None)) is type(raw):
+        raw = base
+    return raw
+
+
+def size_text(n: int) -> str:
     """Bytes, for people."""
     size, unit = float(n), "B"
     for bigger in ("kB", "MB", "GB", "TB"):
