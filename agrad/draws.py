@@ -101,6 +101,12 @@ def check_held(name: str, value: int, dtype: dtypes.DType) -> None:
         raise RuntimeError(f"{name}(): {value} is out of bounds for {dtype}, which holds {least} to {highest}")
 
 
+def check_tensor(name: str, input: Any) -> None:
+    """TypeError for what is no tensor."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{name}(): argument 'input' must be Tensor, not {type(input).__name__}")
+
+
 def check_probability(p: Any) -> None:
     """RuntimeError for a number that is no probability."""
     if not 0 <= p <= 1:
@@ -162,8 +168,7 @@ def drawn(
 
 def drawn_like(name: str, draw: Draw, input: Tensor, *, dtype: Any = None, device: Any = None, **given: Any) -> Tensor:
     """`drawn` in the shape, dtype and place of a tensor."""
-    if not isinstance(input, Tensor):
-        raise TypeError(f"{name}(): argument 'input' must be Tensor, not {type(input).__name__}")
+    check_tensor(name, input)
     device = input.device if device is None else device
     dtype = input.dtype if dtype is None else dtype
     return drawn(name, draw, input.shape, dtype=dtype, device=device, backend=engine.base_backend(input), **given)

@@ -23,6 +23,7 @@ from agrad.draws import (
     check_held,
     check_probability,
     check_std,
+    check_tensor,
     drawn,
     drawn_like,
     integers,
@@ -252,6 +253,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     >>> agrad.bernoulli(agrad.tensor([0.0, 1.0]))
     tensor([0., 1.])
     """
+    check_tensor("bernoulli", input)
     if p is not None:
         check_probability(p)
         found = drawn_like("bernoulli", below(p), input, generator=generator, kinds=ANY)
@@ -280,6 +282,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     >>> agrad.poisson(agrad.zeros(2))
     tensor([0., 0.])
     """
+    check_tensor("poisson", input)
     if input.dtype.kind != "real":
         raise TypeError(f"poisson(): rates are floating, not {input.dtype}")
 
@@ -338,6 +341,7 @@ def randint_like(
     device: Any = None, requires_grad: bool = False,
 ) -> Tensor:
     """`randint` in the shape, dtype and place of a tensor: `randint_like(t, high)`, `randint_like(t, low, high)`."""
+    check_tensor("randint_like", input)
     if high is None:
         low, high = 0, low
     draw = integers("randint_like", low, high, input.dtype if dtype is None else dtypes.of(dtype))
@@ -399,6 +403,7 @@ def multinomial(
     >>> agrad.multinomial(agrad.tensor([0.0, 1.0, 0.0]), 3, replacement=True)
     tensor([1, 1, 1])
     """
+    check_tensor("multinomial", input)
     if input.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if input.dtype.kind != "real":
@@ -413,9 +418,10 @@ def multinomial(
         weights = weights.astype(np.float64)
         if not bool(((weights >= 0) & (weights < np.inf)).all()):
             raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-        if not bool((weights.sum(axis=-1) > 0).all()):
+        largest = weights.max(axis=-1, keepdims=True, initial=0.0)
+        if not bool((largest > 0).all()):
             raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-        return choose(stream, weights, num_samples)
+        return choose(stream, weights / largest, num_samples)     # so that sums and ratios are in range
 
     backend: Any = engine.base_backend(input)
     return sampled(input, draw, generator, backend.default_integer())

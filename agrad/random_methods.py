@@ -22,12 +22,18 @@ from agrad.draws import (
     standard_normal,
     uniform,
 )
+from agrad.dtype_functions import finfo
 from agrad.generator import Generator
 from agrad.random import bernoulli
 
 
 def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with uniform numbers from [from, to), in place."""
+    if self.dtype.kind in ("real", "complex"):
+        highest = finfo(self.dtype).max
+        for end, value in (("from", from_), ("to", to), ("to - from", to - from_)):
+            if not -highest <= value <= highest:
+                raise RuntimeError(f"uniform_(): {end} is out of bounds for {self.dtype}: {value}")
     if from_ > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
 

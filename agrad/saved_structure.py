@@ -46,7 +46,7 @@ def _encode(value: Any, path: Path, name_of: Any, outside: dict[int, Path]) -> A
         return value if math.isfinite(value) else {"float": repr(value)}
     if kind is complex:
         return {"complex": [_encode(part, path, name_of, outside) for part in (value.real, value.imag)]}
-    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+    if isinstance(value, np.generic) and type(value.item()) in (bool, int, float, complex):     # not long double
         return _encode(value.item(), path, name_of, outside)
     if kind in (list, tuple) or kind in MAPPINGS:
         if id(value) in outside:

@@ -13,6 +13,7 @@ import mmap as memory
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ __all__ = ["FileFormatError", "load", "save"]
 
 _FORMAT = 1      # of the structure in the metadata
 _MOST_HEADER = 100_000_000       # bytes; the format's own limit
+_OURS = ("agrad", "agrad.structure", "agrad.checksum")      # keys of the metadata
 
 # The format's names, what holds such numbers here, and as which dtype they are handed on.
 _TYPES = {
@@ -158,10 +160,8 @@ class _Contents:
         self.descriptions: dict[Any, dict[str, Any]] = {}   # by tensor and by memory: what is shared is stored once
         self.again: dict[str, str] = {}     # further names of shared tensors, as safetensors.torch.save_model has them
         self.kept: list[Any] = []           # alive, so that nothing else gets their identity or their memory
-        structure = encode(obj, self.describe)
-        self.metadata = {
-            **self.again, "agrad": str(_FORMAT), "agrad.structure": json.dumps(structure, separators=(",", ":")),
-        }
+        structure = json.dumps(encode(obj, self.describe), separators=(",", ":"))
+        self.metadata = {**self.again, **dict(zip(_OURS, (str(_FORMAT), structure, _checksum(structure)), strict=True))}
 
     def describe(self, path: Path, value: Any) -> dict[str, Any] | None:
         """The description of a tensor, which becomes an entry; None for what is none."""
@@ -200,7 +200,7 @@ class _Contents:
         """The keys that lead to a tensor with dots between them, with a number behind if that is taken."""
         name = wanted = ".".join(map(str, path)).encode(errors="backslashreplace").decode() or "tensor"
         number = 1
-        while name in self.entries or name in self.again or name in ("__metadata__", "agrad", "agrad.structure"):
+        while name in self.entries or name in self.again or name in ("__metadata__", *_OURS):
             number += 1
             name = f"{wanted}~{number}"
         return name
@@ -224,6 +224,11 @@ class _Contents:
             array = np.ascontiguousarray(self.entries[name].array)
             if array.size:
                 file.write(array.reshape(-1).view(np.uint8))
+
+
+def _checksum(text: str) -> str:
+    """By which a changed text is noticed: numbers are in it."""
+    return f"{zlib.crc32(text.encode(errors='backslashreplace')):08x}"
 
 
 def _values(path: Path, value: Tensor) -> Any:
@@ -377,6 +382,8 @@ class _Loaded:
         """What was saved."""
         version = self.metadata.get("agrad")
         if version is None:
+            if any(name in self.metadata for name in _OURS):
+                raise StructureError("it has lost its version")
             return self._plain()
         if version != str(_FORMAT):
             raise FileFormatError(
@@ -384,8 +391,10 @@ class _Loaded:
                 "pip install --upgrade agrad"
             )
         try:
-            structure = json.loads(self.metadata["agrad.structure"])
-            found = decode(structure, self._described)
+            text = self.metadata["agrad.structure"]
+            if _checksum(text) != self.metadata["agrad.checksum"]:
+                raise StructureError("it is not what was written")
+            found = decode(json.loads(text), self._described)
         except (KeyError, ValueError, RecursionError) as error:
             if isinstance(error, FileFormatError):
                 raise
@@ -406,6 +415,8 @@ class _Loaded:
         name, dtype = description["tensor"], description.get("dtype")
         if not isinstance(name, str) or name not in self.header:
             raise StructureError(f"it mentions a tensor {name!r}, which is not there")
+        if description not in ({"tensor": name}, {"tensor": name, "dtype": "complex128"}):
+            raise StructureError(f"{name!r} cannot hold {description}")
         return self._tensor(name, dtype)
 
     def _tensor(self, name: str, dtype: Any) -> Tensor:
@@ -419,11 +430,18 @@ class _Loaded:
         if code not in _TYPES:
             raise FileFormatError(f"{self.name} holds numbers of type {code} as {name!r}, which agrad does not have")
         found = _TYPES[code]
-        array = self._array(entry["data_offsets"], "uint16" if found == "bfloat16" else found, shape)
+        try:
+            array = self._array(entry["data_offsets"], "uint16" if found == "bfloat16" else found, shape)
+        except FileFormatError:
+            raise
+        except ValueError as error:
+            raise FileFormatError(f"{self.name} holds {name!r} of shape {shape}, which cannot be: {error}") from None
         if found == "bfloat16":
             array = (array.astype(np.uint32) << 16).view(np.float32)
+        if found == "bool" and array.view(np.uint8).max(initial=0) > 1:     # of another writer: True is 1 here
+            array = array.view(np.uint8) != 0
         if dtype is not None:
-            if (dtype, code, shape[-1:]) != ("complex128", "F64", (2,)):
+            if (code, shape[-1:]) != ("F64", (2,)):
                 raise StructureError(f"{name!r} cannot hold {dtype!r}")
             array, found = array.view(np.complex128)[..., 0], dtype
         backend, device = self.home

@@ -124,7 +124,8 @@ def _clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
 def _relu(x: Any, /) -> Any:
     if x.dtype.kind == "c":
         raise TypeError(f"relu() takes real numbers, not {x.dtype}")
-    return np.maximum(x, x.dtype.type(0))
+    found = None if numpy_speed is None else numpy_speed.relu(x)
+    return np.maximum(x, x.dtype.type(0)) if found is None else found
 
 
 def _linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
@@ -132,8 +133,11 @@ def _linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
     if bias is not None and len(weight) >= rows and inputs >= 6 * rows:     # BLAS is faster with the larger one first
         return np.add(np.dot(weight, x.T).T, bias, order="C")
     y = np.dot(x, weight.T)
-    if bias is not None:
-        y += bias
+    if bias is None:
+        return y
+    if bias.dtype != y.dtype:
+        return y + bias
+    y += bias
     return y
 
 

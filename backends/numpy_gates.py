@@ -18,19 +18,19 @@ def _bends(n: int, dtype: Any) -> tuple[Any, Any]:
     return scale, shift
 
 
-def _check(name: str, count: int, gates: Any, state: Any) -> None:
-    if gates.shape[-1] != count * state.shape[-1]:
+def _check(name: str, count: int, gates: Any, hidden_gates: Any, state: Any) -> None:
+    if not gates.shape[-1] == hidden_gates.shape[-1] == count * state.shape[-1]:
         raise ValueError(
-            f"{name}() expected gates with {count} columns for each of the state's, got shape {gates.shape} with a "
-            f"state of shape {state.shape}"
+            f"{name}() expected gates with {count} columns for each of the state's, got shapes {gates.shape} and "
+            f"{hidden_gates.shape} with a state of shape {state.shape}"
         )
 
 
 def lstm_gates(gates: Any, hidden_gates: Any, state: Any, /) -> tuple[Any, Any, Any]:
     """The next output and state of an LSTM, and its four gates after their activations."""
+    _check("lstm_gates", 4, gates, hidden_gates, state)
     n = state.shape[-1]
     parts = gates + hidden_gates
-    _check("lstm_gates", 4, parts, state)
     scale, shift = _bends(n, parts.dtype)
     parts *= scale
     np.tanh(parts, parts)
@@ -45,9 +45,9 @@ def lstm_gates(gates: Any, hidden_gates: Any, state: Any, /) -> tuple[Any, Any, 
 
 def gru_gates(gates: Any, hidden_gates: Any, state: Any, /) -> tuple[Any, Any]:
     """The next output of a GRU, which is its state, and its three gates after their activations."""
+    _check("gru_gates", 3, gates, hidden_gates, state)
     n = state.shape[-1]
     parts = gates + hidden_gates
-    _check("gru_gates", 3, parts, state)
     both, new = parts[..., : 2 * n], parts[..., 2 * n :]
     both *= 0.5
     np.tanh(both, both)

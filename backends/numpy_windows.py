@@ -142,7 +142,8 @@ def convolution_input(
     for some in blocks(plan):
         met = rows(y[:, some], plan)
         # a single filter in each group: an outer product, which NumPy does not give to BLAS
-        overlap_add(filters * met if plan.outer == 1 else np.matmul(filters, met), x[:, some], plan)
+        parts = np.multiply(filters, met, order="C") if plan.outer == 1 else np.matmul(filters, met)
+        overlap_add(parts, x[:, some], plan)
     return channels_first(cut(x, plan.padding))
 
 
@@ -175,6 +176,9 @@ def max_pool(x: Any, /, *, size: Any, stride: Any, padding: Any, dilation: Any) 
     which = np.empty(values.shape, np.int64)
     if values.size:
         before = (0,) * (2 - n) + tuple(low for low, _ in padding)
+        # a step across the whole axis is as good as any larger one, and does not overflow in C
+        most = tuple(length + max(low, 0) for length, (low, _) in zip(lengths, padding, strict=True))
+        stride, dilation = tuple(map(min, stride, most)), tuple(map(min, dilation, most))
         compiled.max_pool(planes, values, which, on_plane(size), on_plane(stride), before, on_plane(dilation))
     shape = (*x.shape[: x.ndim - n], *counts)
     values, which = ((part.swapaxes(0, 1) if turned else part).reshape(shape) for part in (values, which))

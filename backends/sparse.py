@@ -296,7 +296,8 @@ def scatter(value: Any, key: Any, shape: tuple[int, ...]) -> Any:
 
 def _setitem(x: Any, key: Any, value: Any) -> Any:
     """A new array in the place of the whole; no other key can be written at."""
-    if key is not Ellipsis:
+    parts = key if isinstance(key, tuple) else (key,)
+    if any(part is not Ellipsis and part != slice(None) for part in parts):
         raise NotImplementedError(NO_WRITES.format("setitem"))
     if isinstance(value, sparse.SparseArray):
         return _broadcast_to(value, x.shape).astype(x.dtype)

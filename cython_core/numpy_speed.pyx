@@ -215,6 +215,14 @@ cdef extern from *:
             if (PyArray_DIM(a, i) > 1 && PyArray_STRIDE(a, i) / PyArray_ITEMSIZE(a) != PyArray_STRIDE(b, i) / PyArray_ITEMSIZE(b)) return 0;
         return 1;
     }
+    /* an array in whose memory the elements lie as in another's; NULL without error: that has gaps, runs backwards, or is 0-d (NumPy's are scalars) */
+    static PyArrayObject* empty_in_order(PyArrayObject* like) {
+        PyArrayObject* out;
+        if (PyArray_NDIM(like) == 0) return NULL;
+        out = (PyArrayObject*)PyArray_NewLikeArray(like, NPY_KEEPORDER, NULL, 0);
+        if (out != NULL && !same_order(out, like)) { Py_DECREF(out); return NULL; }
+        return out;
+    }
     #define CHOOSE(TYPE) { TYPE *o = (TYPE*)PyArray_DATA(out), *p = x == NULL ? NULL : (TYPE*)PyArray_DATA(x), \
                                 *q = y == NULL ? NULL : (TYPE*)PyArray_DATA(y), c = (TYPE)value; \
         if (y == NULL) for (i = 0; i < n; i++) o[i] = m[i] ? p[i] : c; \
@@ -223,6 +231,22 @@ cdef extern from *:
     WIDE static void choose(int t, npy_intp n, const npy_bool* m, PyArrayObject* out, PyArrayObject* x, PyArrayObject* y, double value) {
         npy_intp i;
         if (t == NPY_DOUBLE) CHOOSE(double) else CHOOSE(float)
+    }
+    WIDE static void cut_off(int t, npy_intp n, PyArrayObject* out, PyArrayObject* x) {
+        npy_intp i;
+        if (t == NPY_DOUBLE) { double *o = (double*)PyArray_DATA(out), *p = (double*)PyArray_DATA(x); for (i = 0; i < n; i++) o[i] = p[i] < 0 ? 0 : p[i]; }
+        else { float *o = (float*)PyArray_DATA(out), *p = (float*)PyArray_DATA(x); for (i = 0; i < n; i++) o[i] = p[i] < 0 ? 0 : p[i]; }
+    }
+    /* the larger of elements and zero, nan where nan is; NULL without error: not handled */
+    static PyObject* rectified(PyObject* a) {
+        PyArrayObject *x = (PyArrayObject*)a, *out;
+        int t;
+        if (!PyArray_CheckExact(a)) return NULL;
+        t = PyArray_DESCR(x)->type_num;
+        if ((t != NPY_DOUBLE && t != NPY_FLOAT) || !PyArray_ISALIGNED(x) || !PyArray_ISNOTSWAPPED(x)) return NULL;
+        out = empty_in_order(x);
+        if (out != NULL) cut_off(t, PyArray_SIZE(x), out, x);
+        return (PyObject*)out;
     }
     /* where(mask, a, b) for float arrays (one may be a number) that lie in memory as the mask does, densely; NULL without error: not handled */
     static PyObject* chosen(PyObject* mask, PyObject* a, PyObject* b) {
@@ -239,10 +263,8 @@ cdef extern from *:
         if ((t != NPY_DOUBLE && t != NPY_FLOAT) || !PyArray_ISALIGNED(like) || !PyArray_ISNOTSWAPPED(like) || !same_order(m, like)) return NULL;
         if (x != NULL && y != NULL && (PyArray_DESCR(y)->type_num != t || !PyArray_ISALIGNED(y) || !PyArray_ISNOTSWAPPED(y) || !same_order(x, y)))
             return NULL;
-        if (PyArray_NDIM(like) == 0) return NULL;       /* 0-d results are scalars: NumPy's business */
-        out = (PyArrayObject*)PyArray_NewLikeArray(like, NPY_KEEPORDER, NULL, 0);
+        out = empty_in_order(like);
         if (out == NULL) return NULL;
-        if (!same_order(out, like)) { Py_DECREF(out); return NULL; }      /* there are gaps, or it runs backwards */
         choose(t, PyArray_SIZE(like), (const npy_bool*)PyArray_DATA(m), out, x, y, value);
         return (PyObject*)out;
     }
@@ -334,6 +356,7 @@ cdef extern from *:
     int is_matrix_product(PyObject* a, PyObject* b) noexcept
     PyObject* spread(PyObject* a, PyObject* shape) except? NULL
     PyObject* classes(PyObject* factor, PyObject* scores, PyObject* target) except? NULL
+    PyObject* rectified(PyObject* a) except? NULL
     PyObject* chosen(PyObject* mask, PyObject* a, PyObject* b) except? NULL
     object PyArray_MatrixProduct(object a, object b)
     int same_array_meta(PyObject*, PyObject*) noexcept
@@ -415,6 +438,12 @@ def where(condition, x1, x2, /):
     """Elements of x1 where the condition holds, else of x2: np.where with a vectorised loop for masks of gradients."""
     cdef PyObject* out = chosen(<PyObject*>condition, <PyObject*>x1, <PyObject*>x2)
     return np_where(condition, x1, x2) if out == NULL else given(out)
+
+
+def relu(x):
+    """The larger of x and zero; None if x is no array of floats that fill their memory."""
+    cdef PyObject* out = rectified(<PyObject*>x)
+    return None if out == NULL else given(out)
 
 
 def broadcast_to(x, /, shape):

@@ -193,7 +193,7 @@ cdef class Loop:
     """Updates arrays in place: `loop(targets, gradients, coefficients)`.
 
     `targets` holds, for each gradient, the parameter and its buffers. Returns the positions of the gradients whose arrays it left alone,
-    since they are not all contiguous in the same way, in memory of one float or complex dtype.
+    since they are not all contiguous in the same way, in memory of one float or complex dtype, or the gradient lies partly in what is written.
     """
     cdef SingleLoop in_single
     cdef DoubleLoop in_double
@@ -222,7 +222,7 @@ cdef bint run(Loop loop, tuple targets, Py_ssize_t first, int width, object grad
     """Update one parameter, if its arrays are plain."""
     cdef void* a[WIDTH]
     cdef void* g
-    cdef Py_ssize_t n
+    cdef Py_ssize_t n, size, distance
     cdef int i, kind, order = cnp.NPY_ARRAY_C_CONTIGUOUS
     cdef cnp.ndarray array
     if type(gradient) is not cnp.ndarray:
@@ -233,6 +233,7 @@ cdef bint run(Loop loop, tuple targets, Py_ssize_t first, int width, object grad
     kind, n, g = cnp.PyArray_TYPE(array), cnp.PyArray_SIZE(array), cnp.PyArray_DATA(array)
     if not is_plain(array, kind, n, order):
         return False
+    size = cnp.PyArray_NBYTES(array)
     for i in range(width):
         if type(targets[first + i]) is not cnp.ndarray:
             return False
@@ -240,6 +241,9 @@ cdef bint run(Loop loop, tuple targets, Py_ssize_t first, int width, object grad
         if not is_plain(array, kind, n, order | cnp.NPY_ARRAY_WRITEABLE):
             return False
         a[i] = cnp.PyArray_DATA(array)
+        distance = <char*>a[i] - <char*>g
+        if distance != 0 and -size < distance < size:
+            return False
     for i in range(width, WIDTH):
         a[i] = NULL
     if kind == cnp.NPY_CFLOAT or kind == cnp.NPY_CDOUBLE:

@@ -456,15 +456,18 @@ cdef class Walk:
         if type(r) is Entry:
             return add_entry(&self.slots[slot], <Entry>r)
         if type(r) is Product:
-            r = add_product(&self.slots[slot], node.backend, <Product>r)
-            if r is None:
-                return 0
+            return self.deliver_product(node, k, slot, <Product>r, g, tensors)
         if node.rule.crosses:
             return add_to_slot(&self.slots[slot], backend_of_edge(node, k), r, False)
         if not tensors and not new and r is not g:
             new = node.backend.speed.fresh(<PyObject*>r) if node.backend.speed.fresh != NULL else node.backend.is_fresh(r)
         fitted = fit(node, k, r, g, tensors)
         return add_to_slot(&self.slots[slot], node.backend, fitted, new or (fitted is not r and not tensors))
+
+    cdef int deliver_product(self, Node node, int k, int slot, Product product, object g, bint tensors) except -1:
+        """A function of its own: assigning to the parameter of `deliver` would count as a reference to every array that goes through it."""
+        made = add_product(&self.slots[slot], node.backend, product)
+        return 0 if made is None else add_to_slot(&self.slots[slot], node.backend, fit(node, k, made, g, tensors), True)
 
     cdef list results(self, tuple inputs, int first, dict known):
         """The gradients of the inputs; where one array is given out twice (or was given in), the Tensors share its cell."""

@@ -41,6 +41,9 @@ def ending(axes, ndim):
 
 def inner(x1, x2, axes, x_like, xp):
     """The sum of products over axes, which stay with size 1; without a temporary where the last axes are summed."""
+    if x1.dtype != x2.dtype:    # of 16 bits one, and the other widened
+        dtype = xp.result_type(x1, x2)
+        x1, x2 = cast(x1, dtype, xp), cast(x2, dtype, xp)
     shape = x_like.shape
     start, last, rest = ending(axes, len(shape))
     if not last or 0 in shape:

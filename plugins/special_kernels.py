@@ -90,6 +90,10 @@ def give(op, name):
 
 # --------------------------------------------------------------------------------------------------------------- SciPy
 
+# SciPy computes these element by element; with so many elements NumPy's exp gives the formula first. Of more the
+# formula's temporaries would cost what it gains.
+VECTORISED, MANY = ("expit", "log_expit"), range(4096, 2**17)
+
 
 def on_numpy(name):
     """SciPy's function. Where it takes several arguments and some are integers, or is no ufunc, it may return double
@@ -98,6 +102,9 @@ def on_numpy(name):
     if function is None:
         version = import_module("scipy").__version__
         raise NotImplementedError(f"special.{name} is computed by SciPy, and SciPy {version} does not have it yet")
+    if name in VECTORISED:
+        formula = partial(from_formula(FORMULAS[name]), xp=backends.find("numpy").xp)
+        return lambda x: formula(x) if x.size in MANY else function(x)
     if getattr(function, "nin", 0) == 1:
         return function
 

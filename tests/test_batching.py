@@ -30,7 +30,6 @@ SLOW = ("jax", "dask", "sparse", "ndonnx")
 NOT_THERE = {  # (library, op) -> why the library takes no sample call
     ("sparse", "linalg.inv"): "sparse has no such function",
     ("sparse", "linalg.solve"): "sparse has no such function",
-    ("sparse", "setitem"): "its arrays cannot be written to at a key",
     ("ndonnx", "linalg.inv"): "ndonnx has no such function",
     ("ndonnx", "linalg.solve"): "ndonnx has no such function",
 }

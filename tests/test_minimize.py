@@ -435,3 +435,15 @@ def test_bad_input_of_least_squares_and_root():
             solve(lambda x: x.detach(), agrad.ones(2))
     with pytest.raises(TypeError, match="unexpected keyword argument 'bounds'"):
         root(lambda x: x, agrad.ones(2), bounds=(0, 1))
+
+
+def test_parameters_without_elements_are_refused():
+    for solve in (minimize, least_squares, root):
+        with pytest.raises(ValueError, match=rf"{solve.__name__}\(\): x0 has no elements"):
+            solve(lambda x: x.sum(), agrad.zeros(0))
+
+
+def test_every_number_is_one_without_derivatives():
+    for kind in (np.float32, np.int64, int):
+        found = minimize(lambda x, kind=kind: kind(4 * x.item()), agrad.asarray(1.0), method="nelder-mead")
+        assert np.isfinite(found.fun)

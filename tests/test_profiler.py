@@ -470,3 +470,17 @@ def test_a_profile_holds_no_array(x):
     del y
     assert gone() is None
     assert len(prof.events()) == len(FORWARD) + 1
+
+
+def test_what_a_program_switches_inside_stays_switched():
+    with profile():
+        agrad.set_grad_enabled(False)
+        agrad.autograd.set_detect_anomaly(True)
+    try:
+        assert not agrad.is_grad_enabled()
+        assert agrad.is_anomaly_enabled()
+        assert engine.get_mode().profiling is None
+        assert engine.get_mode().tracing is None
+    finally:
+        agrad.set_grad_enabled(True)
+        agrad.autograd.set_detect_anomaly(False)

@@ -526,3 +526,34 @@ def test_errors_are_those_of_torch(call):
 def test_bad_input_is_named(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+# ----------------------------------------------------------------------------------------------------- ends of ranges
+
+
+@pytest.mark.parametrize("weight", [1e308, 5e-324])
+@pytest.mark.parametrize("replacement", [True, False])
+def test_weights_of_any_size_are_relative(weight, replacement):
+    agrad.manual_seed(0)
+    weights = agrad.tensor([[weight, 0.0, weight, weight]] * 200)
+    found = values(agrad.multinomial(weights, 3, replacement=replacement))
+    counts = np.bincount(found[:, 0], minlength=4)
+    assert counts[1] == 0
+    assert counts[[0, 2, 3]].min() > 40
+
+
+@pytest.mark.parametrize("ends", [(0, float("inf")), (0, float("nan")), (float("nan"), 1), (-1e308, 1e308), (0, 1e39)])
+def test_uniform_needs_a_range_that_the_dtype_holds(ends):
+    t = agrad.zeros(3, dtype=agrad.float32)
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        t.uniform_(*ends)
+    assert values(t).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("draw", [
+    agrad.bernoulli, agrad.poisson, agrad.rand_like, lambda t: agrad.multinomial(t, 1),
+    lambda t: agrad.randint_like(t, 3),
+])
+def test_what_is_no_tensor_is_named(draw):
+    with pytest.raises(TypeError, match=r"\(\): argument 'input' must be Tensor, not float"):
+        draw(0.5)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import zlib
 from collections import OrderedDict, defaultdict, namedtuple
 
 import numpy as np
@@ -315,6 +316,7 @@ Pair = namedtuple("Pair", "a b")
     (agrad.Generator(), "agrad.generator.Generator"),
     (agrad.float32, "agrad.dtypes.DType"),
     (np.array(["a"]), "obj cannot be saved: dtype.* is not a dtype of agrad"),
+    ([np.longdouble(1)], r"obj\[0\] cannot be saved: dtype.* is not a dtype of agrad"),
     ({"t": np.datetime64("2020-01-01")}, r"obj\['t'\] cannot be saved: dtype.* is not a dtype of agrad"),
 ])
 def test_what_cannot_be_saved_is_named_with_its_place(obj, match, path):
@@ -394,13 +396,13 @@ def test_changed_bytes_never_crash(saved):
         for place in rng.integers(0, len(data), rng.integers(1, 4)):
             changed[place] = rng.integers(0, 256)
         saved.write_bytes(changed)
-        with contextlib.suppress(FileFormatError, TypeError):       # a changed number or name is not noticed
+        with contextlib.suppress(FileFormatError, TypeError):       # a changed number is not noticed
             str(agrad.load(saved))
 
 
 def structure(text):
     def change(header):
-        header["__metadata__"]["agrad.structure"] = text
+        header["__metadata__"] |= {"agrad.structure": text, "agrad.checksum": f"{zlib.crc32(text.encode()):08x}"}
 
     return change
 
@@ -440,6 +442,11 @@ DAMAGES = {
     "structure with half a pair": (structure('{"dict": [["a"]]}'), "stands for nothing"),
     "structure complex of text": (structure('{"complex": ["a", 1]}'), "stands for nothing"),
     "structure with another dtype": (structure('{"tensor": "w", "dtype": "complex128x"}'), "'w' cannot hold"),
+    "structure with another key": (structure('{"tensor": "w", "etype": "complex128"}'), "'w' cannot hold"),
+    "structure with a list as dtype": (structure('{"tensor": "w", "dtype": []}'), "'w' cannot hold"),
+    "structure changed": (lambda header: header["__metadata__"].update({"agrad.structure": "3"}), "not what was writ"),
+    "checksum missing": (lambda header: header["__metadata__"].pop("agrad.checksum") and None, "it is missing"),
+    "version missing": (lambda header: header["__metadata__"].pop("agrad") and None, "lost its version"),
     "structure missing": (lambda header: header["__metadata__"].pop("agrad.structure") and None, "it is missing"),
     "later format": (lambda header: header["__metadata__"].update(agrad="2"), "in format 2 .* reads format 1: pip"),
     "metadata of numbers": (lambda header: header.update(__metadata__={"agrad": 1}), "damaged"),
@@ -454,6 +461,36 @@ def test_damage_is_named(how, saved):
     for source in (saved, io.BytesIO(saved.read_bytes())):
         with pytest.raises(FileFormatError, match=match):
             agrad.load(source)
+
+
+def test_no_flipped_bit_of_a_header_is_overlooked():
+    file = io.BytesIO()
+    agrad.save({"w": agrad.arange(6.0), "c": agrad.tensor([1j]), "lr": 0.001, "k": [agrad.tensor(True), (1,)]}, file)
+    data = file.getvalue()
+    expected = str(agrad.load(io.BytesIO(data)))
+    for place in range(8 + int.from_bytes(data[:8], "little")):
+        for bit in range(8):
+            changed = bytearray(data)
+            changed[place] ^= 1 << bit
+            with contextlib.suppress(FileFormatError):      # of the spaces behind the header nothing depends
+                assert str(agrad.load(io.BytesIO(changed))) == expected
+
+
+def foreign(dtype, shape, numbers=b""):
+    header = json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": [0, len(numbers)]}}).encode()
+    return io.BytesIO(len(header).to_bytes(8, "little") + header + numbers)
+
+
+@pytest.mark.parametrize("shape", [[2**63, 0], [0] * 70, [1] * 70])
+def test_shapes_that_no_array_has(shape):
+    with pytest.raises(FileFormatError, match="which cannot be"):
+        agrad.load(foreign("F32", shape, b"" if 0 in shape else b"\0" * 4))
+
+
+def test_every_byte_that_is_not_zero_is_true():
+    a = agrad.load(foreign("BOOL", [4], b"\x00\x01\x02\xff"))["a"]
+    assert a.sum().item() == 3
+    assert values(a).view(np.uint8).tolist() == [0, 1, 1, 1]
 
 
 def test_bytes_behind_the_end(saved):

@@ -646,3 +646,14 @@ def test_scipys_own_functions_find_the_ops(name):
     assert found["betainc"] == found["fdtri"] == 3
     assert found["bdtr"] == 2
     assert found["hyp1f1"] == 1
+
+
+@pytest.mark.parametrize("name", ["expit", "log_expit"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_long_arrays_are_computed_by_formulas_that_agree_with_scipy(name, dtype):
+    scipy_special = pytest.importorskip("scipy.special")
+    x = np.linspace(-80, 80, 10_001).astype(dtype)
+    found = getattr(agrad.special, name)(agrad.asarray(x)).array
+    expected = getattr(scipy_special, name)(x)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=8 * np.finfo(dtype).eps)

@@ -62,7 +62,7 @@ class ChannelNorm(Scaled):
         track = track_running_stats
         for name, make in (("running_mean", agrad.zeros), ("running_var", agrad.ones)):
             self.register_buffer(name, make(num_features, device=device, dtype=dtype) if track else None)
-        counter = agrad.zeros((), device=device, dtype=agrad.int64) if track else None
+        counter = agrad.tensor(0, device=device) if track else None     # int64, where the library has it
         self.register_buffer("num_batches_tracked", counter)
         self.reset_parameters()
 

@@ -1,6 +1,6 @@
 """Adam and its relatives."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from agrad.optim import updates
@@ -9,8 +9,10 @@ from agrad.optim.optimizer import check_not_negative
 
 
 def check_moments(betas: tuple[float, float], others: dict[str, Any]) -> None:
-    """Refuse rates of running averages outside [0, 1), and other options below zero."""
+    """Refuse rates of running averages that are not two in [0, 1), and other options below zero."""
     check_not_negative(others)
+    if len(betas) != 2:
+        raise ValueError(f"Invalid betas: two numbers are needed, not {betas}")
     for i, beta in enumerate(betas):
         if not 0.0 <= beta < 1.0:
             raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
@@ -212,12 +214,14 @@ class NAdam(Elementwise):
     def _buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq")
 
-    def _count(self, state: dict[str, Any], group: dict[str, Any]) -> Hashable:
+    def _next(self, state: dict[str, Any], group: dict[str, Any]) -> Any:
         """The number of updates, and the product of the momenta so far."""
-        count = super()._count(state, group)
-        product = read(state.get("mu_product"), 1.0) * momentum_at(count, group)
-        state["mu_product"] = on_host(product)
-        return count, product
+        count = super()._next(state, group)
+        return count, read(state.get("mu_product"), 1.0) * momentum_at(count, group)
+
+    def _note(self, state: dict[str, Any], count: Any) -> None:
+        super()._note(state, count[0])
+        state["mu_product"] = on_host(count[1])
 
     def _coefficients(self, group: dict[str, Any], count: Any) -> tuple[float, ...]:
         step, product = count

@@ -24,6 +24,7 @@ DOUBLE = HOST.to_dtype("float64")
 
 Formula = Callable[..., tuple[Any, ...]]
 Row = tuple[Tensor, ...]  # a parameter, its buffers, its gradient
+Rows = dict[tuple[Any, Hashable], tuple[list[Row], list[dict[str, Any]]]]  # and their states, by backend and count
 
 
 class Elementwise(Optimizer):
@@ -40,11 +41,13 @@ class Elementwise(Optimizer):
         """The formula's coefficients for parameters that were counted to `count`."""
         raise NotImplementedError
 
-    def _count(self, state: dict[str, Any], group: dict[str, Any]) -> Hashable:
-        """Count an update; parameters with the same count have the same coefficients."""
-        count = read(state.get("step"), 0.0) + 1.0
+    def _next(self, state: dict[str, Any], group: dict[str, Any]) -> Any:
+        """What an update will be counted as; parameters with the same count have the same coefficients."""
+        return read(state.get("step"), 0.0) + 1.0
+
+    def _note(self, state: dict[str, Any], count: Any) -> None:
+        """Write down that an update was made."""
         state["step"] = on_host(count)
-        return count
 
     def _start(self, p: Tensor, group: dict[str, Any]) -> Tensor:
         """A new buffer."""
@@ -65,28 +68,41 @@ class Elementwise(Optimizer):
         loss = None if closure is None else enable_grad()(closure)()
         with no_grad():
             for group in self.param_groups:
-                for (backend, count), rows in self._rows(group).items():
+                names = self._buffers(group)
+                for (backend, count), (rows, states) in self._rows(group, names).items():
                     update(backend, type(self).formula, self._coefficients(group, count), rows)
+                    for row, state in zip(rows, states, strict=True):   # only now: what failed was not counted
+                        self._note(state, count)
+                        state.update(zip(names, row[1:-1], strict=True))
         return loss
 
-    def _rows(self, group: dict[str, Any]) -> dict[tuple[Any, Hashable], list[Row]]:
-        """What is to be updated, by backend and count."""
-        names = self._buffers(group)
-        rows: dict[tuple[Any, Hashable], list[Row]] = {}
+    def _rows(self, group: dict[str, Any], names: tuple[str, ...]) -> Rows:
+        """What is to be updated and its states, by backend and count."""
+        found: Rows = {}
         for p in group["params"]:
             g = p.grad
             if g is None:
                 continue
             state = self.state[p]
-            count = self._count(state, group)
             buffers = []
             for name in names:
                 buffer = state.get(name)
                 if buffer is None:
-                    buffer = state[name] = self._start(p, group)
+                    buffer = self._start(p, group)
+                elif buffer.shape != p.shape:
+                    raise ValueError(f"{name!r} has the shape {buffer.shape}, and its parameter has {p.shape} by now")
                 buffers.append(buffer)
-            rows.setdefault((p.backend_, count), []).append((p, *buffers, g))
-        return rows
+            rows, states = found.setdefault((p.backend_, self._next(state, group)), ([], []))
+            rows.append((p, *buffers, g))
+            states.append(state)
+        return found
+
+    def _restored_state(self, p: Tensor, state: dict[str, Any]) -> dict[str, Any]:
+        found = super()._restored_state(p, state)
+        lost = [name for name in self.numbers if found and found.get(name) is None]
+        if lost:
+            raise ValueError(f"loaded state dict has no {lost[0]!r} beside {list(found)}: is it another optimizer's?")
+        return found
 
     def _restored(self, p: Tensor, name: str, value: Any) -> Any:
         if value is None:
@@ -97,7 +113,9 @@ class Elementwise(Optimizer):
         if buffer.shape != p.shape:
             problem = f"{name!r} of shape {buffer.shape} for a parameter of shape {p.shape}"
             raise ValueError(f"loaded state dict has {problem}")
-        return buffer
+        if buffer.dtype.kind == "complex" != p.dtype.kind:
+            raise ValueError(f"loaded state dict has complex {name!r} for a parameter of {p.dtype}")
+        return buffer.to(dtype=p.dtype)
 
 
 def on_host(number: float) -> Tensor:

@@ -191,9 +191,7 @@ class Optimizer:
             If the groups are not as many or not as large as this optimizer's, or a value does not fit its parameter;
             the optimizer is then as before.
         """
-        missing = [key for key in ("state", "param_groups") if key not in state_dict]
-        if missing:
-            raise ValueError(f"not the state_dict of an optimizer: it has no {' and no '.join(map(repr, missing))}")
+        check_layout(state_dict)
         saved = state_dict["param_groups"]
         if len(saved) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
@@ -201,21 +199,27 @@ class Optimizer:
             raise ValueError(
                 "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
             )
-        numbers = chain.from_iterable(group["params"] for group in saved)
+        numbers = list(chain.from_iterable(group["params"] for group in saved))
+        if len(set(numbers)) != len(numbers):
+            raise ValueError(f"loaded state dict has a parameter twice: they are numbered {numbers}")
         parameters = dict(zip(numbers, chain.from_iterable(g["params"] for g in self.param_groups), strict=True))
         state: dict[Any, dict[str, Any]] = defaultdict(dict)
         for key, value in state_dict["state"].items():
             if key in parameters:
-                state[parameters[key]] = {n: self._restored(parameters[key], n, v) for n, v in value.items()}
+                state[parameters[key]] = self._restored_state(parameters[key], value)
             else:
                 state[key] = deepcopy(value)
-        self.state = state
-        self.param_groups = [self._restored_group(*pair) for pair in zip(saved, self.param_groups, strict=True)]
+        groups = [self._restored_group(*pair) for pair in zip(saved, self.param_groups, strict=True)]
+        self.state, self.param_groups = state, groups
 
     def _restored_group(self, saved: dict[str, Any], group: dict[str, Any]) -> dict[str, Any]:
         options = {name: deepcopy(value) for name, value in saved.items() if name not in (*IMPLEMENTATION, "params")}
         names = {"param_names": group["param_names"]} if "param_names" in group else {}
         return {**self.defaults, **names, **options, "params": group["params"]}
+
+    def _restored_state(self, p: Tensor, state: dict[str, Any]) -> dict[str, Any]:
+        """A loaded state as this optimizer keeps it for the parameter `p`."""
+        return {name: self._restored(p, name, value) for name, value in state.items()}
 
     def _restored(self, p: Tensor, name: str, value: Any) -> Any:
         """A value of a loaded state as this optimizer keeps it for the parameter `p`."""
@@ -229,6 +233,20 @@ class Optimizer:
             options = (f"    {name}: {group[name]}\n" for name in sorted(group) if name != "params")
             groups += f"\nParameter Group {i}\n{''.join(options)}"
         return f"{type(self).__name__} ({groups})"
+
+
+def check_layout(state_dict: Any) -> None:
+    """Refuse what no optimizer's `state_dict` gives."""
+    missing = [key for key in ("state", "param_groups") if key not in state_dict]
+    if missing:
+        raise ValueError(f"not the state_dict of an optimizer: it has no {' and no '.join(map(repr, missing))}")
+    state, groups = state_dict["state"], state_dict["param_groups"]
+    if not isinstance(state, dict) or not all(isinstance(value, dict) for value in state.values()):
+        raise ValueError("not the state_dict of an optimizer: its 'state' is no dict of dicts")
+    if not isinstance(groups, (list, tuple)) or not all(
+        isinstance(group, dict) and isinstance(group.get("params"), (list, tuple)) for group in groups
+    ):
+        raise ValueError("not the state_dict of an optimizer: its 'param_groups' are no dicts with a list of 'params'")
 
 
 def refuse_set(params: Any) -> None:

@@ -1,6 +1,6 @@
 """Stochastic gradient descent."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from agrad.optim import updates
@@ -69,9 +69,12 @@ class SGD(Elementwise):
     def _buffers(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()
 
-    def _count(self, state: dict[str, Any], group: dict[str, Any]) -> Hashable:
+    def _next(self, state: dict[str, Any], group: dict[str, Any]) -> Any:
         """Only the first update differs."""
         return state.get("momentum_buffer") is None
+
+    def _note(self, state: dict[str, Any], count: Any) -> None:
+        """The buffer tells."""
 
     def _coefficients(self, group: dict[str, Any], count: Any) -> tuple[float, ...]:
         return updates.SGD(

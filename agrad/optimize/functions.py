@@ -38,7 +38,7 @@ class Objective:
         if isinstance(found, Tensor):
             self._check_number(found)
             found = values_of(found)
-        elif not isinstance(found, (int, float)):
+        elif not isinstance(found, (int, float, np.floating, np.integer, np.bool_)):
             raise TypeError(f"{self.tree.api}(): fun must give a real number, not {type(found).__name__}")
         self._check_start(float(found))
         return float(found)

@@ -29,6 +29,8 @@ class Tree:
                 raise TypeError(f"{api}(): {name} must be of a real floating dtype, not {leaf.dtype}")
         self.like = [leaf.detach() for leaf in self.like]
         self.start = self.vector(self.like)
+        if not self.start.size:
+            raise ValueError(f"{api}(): x0 has no elements: {x0!r}")
 
     def vector(self, leaves: Sequence[Tensor]) -> Any:
         """The elements of all leaves, as float64."""

@@ -84,9 +84,9 @@ class profile:
 
             self._exits.enter_context(watched(self._model, self._entered, self._left))
         before = engine.get_mode()
-        self._exits.callback(engine.set_mode, before)
+        self._exits.callback(_measure, before.profiling, before.tracing)
         self._running = Profiling(partial(self._ran, before))
-        engine.set_mode(before.replace(profiling=self._running, tracing=Tracing(partial(self._saw, before))))
+        _measure(self._running, Tracing(partial(self._saw, before)))
         self._exits.callback(self._stop, perf_counter_ns())
         return self
 
@@ -227,6 +227,11 @@ class profile:
         from rich.console import Group
 
         return Group(self.key_averages().__rich__(), self._summary())
+
+
+def _measure(profiling: Profiling | None, tracing: Tracing | None) -> None:
+    """Let them hear what runs from now on; all else that a program set stays."""
+    engine.set_mode(engine.get_mode().replace(profiling=profiling, tracing=tracing))
 
 
 class record_function(ContextDecorator):

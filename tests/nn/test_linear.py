@@ -58,6 +58,14 @@ def test_every_backend_agrees_and_keeps_the_dtype(backend, dtype):
         same(values(mine), truth, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("kind", "of_bias"), [("float32", "float64"), ("float32", "complex64")])
+def test_a_bias_of_a_larger_dtype_is_not_cut_down(kind, of_bias, backend):
+    x, w, b = agrad.ones((2, 3), dtype=kind), agrad.ones((4, 3), dtype=kind), agrad.full((4,), 0.1, dtype=of_bias)
+    out = F.linear(x, w, b)
+    assert out.dtype == of_bias
+    same(values(out), np.full((2, 4), 3 + values(b)), rtol=1e-6, atol=0)
+
+
 def test_a_layer_is_one_node_whose_gradient_lies_as_the_weight_does():
     layer = nn.Linear(30, 20)
     out = layer(agrad.ones((4, 30)))

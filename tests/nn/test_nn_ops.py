@@ -414,6 +414,22 @@ def test_results_of_numpys_kernels_are_what_the_next_one_reads_without_a_copy():
         assert tensor.array.swapaxes(0, 1).flags.c_contiguous
 
 
+def test_one_filter_in_each_group_takes_a_gradient_with_channels_last():
+    y, w = draw((1, 4, 4, 3)).transpose(0, 3, 1, 2), np.broadcast_to(draw((1, 1, 1, 2)), (3, 1, 1, 2))
+    how = {"size": (4, 5), "stride": (1, 1), "padding": evenly((0, 0)), "dilation": (1, 1), "groups": 3}
+    same(numpy_windows.convolution_input(y, w, **how), generic("nn.convolution_input", y, w, **how)[0])
+
+
+@pytest.mark.parametrize(("stride", "padding", "dilation", "place"), [
+    (1, (0, (1 << 63) + (1 << 34) - 4), (1 << 61) + (1 << 32), 0),      # four of these steps are no number of 64 bits
+    ((1 << 63) - 1, (2, 0), 1, 2),
+])
+def test_enormous_steps_do_not_lead_out_of_numpys_arrays(stride, padding, dilation, place):
+    how = {"size": (5,), "stride": (stride,), "padding": (padding,), "dilation": (dilation,)}
+    y, which = nn.max_pool(agrad.arange(5.0), **how)
+    assert (y.tolist(), which.tolist()) == ([place], [place])
+
+
 # ------------------------------------------------------------------------------------------------ transforms, programs
 
 

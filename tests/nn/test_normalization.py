@@ -132,6 +132,23 @@ def test_half_precision_is_summed_in_single():
     np.testing.assert_allclose(values(ours).astype(float), theirs.numpy().astype(float), atol=5e-3)
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize(("name", "args", "kwargs", "shapes"), LAYERS[3:], ids=str)
+def test_half_precision_has_gradients_too(name, args, kwargs, shapes, library):
+    pytest.importorskip(library)
+    results = []
+    for dtype in (agrad.float16, agrad.float64):
+        with agrad.use_backend(library):
+            layer = getattr(nn, name)(*args, **kwargs, dtype=dtype)
+            x = agrad.tensor(numbers(shapes[-1]), dtype=dtype, requires_grad=True)
+            y = layer(x)
+            y.backward(agrad.tensor(numbers(tuple(y.shape), 1), dtype=dtype))
+        results.append([y.detach(), x.grad, *(p.grad for p in layer.parameters())])
+    for found, expected in zip(*results, strict=True):
+        assert found.dtype == agrad.float16
+        np.testing.assert_allclose(values(found).astype(float), values(expected), rtol=0.01, atol=0.02)
+
+
 def test_running_moments_are_written_in_place_and_keep_their_array():
     layer = nn.BatchNorm1d(2)
     mean = layer.running_mean
@@ -280,3 +297,17 @@ def test_a_rejected_batch_leaves_the_running_moments_alone():
             layer(wrong)
     assert values(layer.running_mean).tolist() == [0.0, 0.0]
     assert values(layer.num_batches_tracked) == 0
+
+
+def test_jax_without_64_bit_numbers():
+    """JAX's own default: it counts batches in int32."""
+    pytest.importorskip("jax")
+    from jax_arrays import enable_x64
+
+    with enable_x64(False), agrad.use_backend("jax"):
+        layer = nn.BatchNorm1d(2)
+        layer(agrad.asarray([[1.0, 2.0], [3.0, 5.0]]))
+        assert (layer.num_batches_tracked.dtype, layer.num_batches_tracked.item()) == (agrad.int32, 1)
+        again = nn.BatchNorm1d(2)
+        again.load_state_dict(layer.state_dict())
+        assert again.num_batches_tracked.item() == 1

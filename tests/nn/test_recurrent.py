@@ -262,13 +262,17 @@ def test_dropout_without_a_second_layer_warns():
 
 
 @pytest.mark.parametrize(
-    ("gates", "columns", "state"), [("lstm_gates", 8, 3), ("gru_gates", 8, 2), ("gru_gates", 5, 1)]
+    ("gates", "columns", "hidden", "state"),
+    [
+        ("lstm_gates", 8, 8, 3), ("lstm_gates", 1, 8, 2), ("gru_gates", 8, 8, 2), ("gru_gates", 5, 5, 1),
+        ("gru_gates", 6, 1, 2),
+    ],
 )
-def test_gates_that_do_not_fit_their_state_are_refused(gates, columns, state, backend):
+def test_gates_that_do_not_fit_their_state_are_refused(gates, columns, hidden, state, backend):
     from agrad.nn.functional.ops import nn as ops
 
     with pytest.raises(ValueError, match=rf"{gates}\(\) expected gates with \d columns for each of the state's"):
-        getattr(ops, gates)(agrad.ones((2, columns)), agrad.ones((2, columns)), agrad.ones((2, state)))
+        getattr(ops, gates)(agrad.ones((2, columns)), agrad.ones((2, hidden)), agrad.ones((2, state)))
 
 
 # --------------------------------------------------------------------------------------------------------- as functions

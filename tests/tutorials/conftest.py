@@ -37,14 +37,13 @@ def printout(program, names):
 @pytest.fixture
 def run():
     """Run a program after `import agrad as torch`; return its printout, an error as its last line, and its names."""
-    previous = agrad.get_default_dtype()
     agrad.set_default_dtype(agrad.float32)
 
     def run(program, **names):
         return printout(translated(program), {**names, "torch": agrad})
 
     yield run
-    agrad.set_default_dtype(previous)
+    agrad.set_default_dtype(None)
 
 
 @pytest.fixture
@@ -80,11 +79,12 @@ def alike():
         found, names = printout(translated(program), {**names, "torch": agrad, "same_weights": give})
         assert found == expected
         assert found
+        assert "Error: " not in found
         return names
 
-    previous = theirs.get_default_dtype(), agrad.get_default_dtype()
+    previous = theirs.get_default_dtype()
     theirs.set_default_dtype(theirs.float64)
     agrad.set_default_dtype(agrad.float64)
     yield alike
-    theirs.set_default_dtype(previous[0])
-    agrad.set_default_dtype(previous[1])
+    theirs.set_default_dtype(previous)
+    agrad.set_default_dtype(None)

@@ -20,12 +20,13 @@ OutputSize = int | None | Sequence[int | None]
 
 
 def windows(
-    name: str, n: int, input: Tensor, kernel_size: Numbers, stride: Numbers | None, padding: Numbers,
+    name: str, n: int, input: Tensor, kernel_size: Numbers, stride: Numbers | None, padding: Numbers, ceil_mode: bool,
     dilation: Numbers = 1,
 ) -> tuple[Axes, Axes, Axes, Axes]:
     """What a caller says of the windows, with a number for each axis: size, stride, padding, dilation.
 
-    The stride is the size if it is not given. A window may stand outside by half of its reach.
+    The stride is the size if it is not given. A window may stand outside by half of its reach, and with `ceil_mode`
+    reach over the end by less than a stride.
     """
     check_axes(name, input, n)
     size = positive(name, "kernel_size", kernel_size, n)
@@ -33,7 +34,8 @@ def windows(
     pads, apart = not_negative(name, "padding", padding, n), positive(name, "dilation", dilation, n)
     if any(2 * p > own for p, own in zip(pads, reach(size, apart), strict=True)):
         raise ValueError(f"{name}: padding can be half of the kernel at most, got padding {pads} and size {size}")
-    check_reach(name, input, size, apart, tuple((p, p) for p in pads))
+    more = (s - 1 if ceil_mode else 0 for s in steps)
+    check_reach(name, input, size, apart, tuple((p, p + m) for p, m in zip(pads, more, strict=True)))
     return size, steps, pads, apart
 
 
@@ -141,7 +143,7 @@ def max_pool(
     return_indices: bool,
 ) -> Any:
     """Pooling over n axes; errors begin with the name."""
-    size, steps, pads, apart = windows(name, n, input, kernel_size, stride, padding, dilation)
+    size, steps, pads, apart = windows(name, n, input, kernel_size, stride, padding, ceil_mode, dilation)
     around = pairs(input, size, steps, pads, apart, ceil_mode)
     values, places = nn.max_pool(input, size=size, stride=steps, padding=around, dilation=apart)
     return (values, places) if return_indices else values
@@ -168,6 +170,8 @@ def max_unpool2d(
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
     """Put largest elements back to their places; zeros stand everywhere else.
+
+    Where windows overlap a place may be named twice: its elements add up (PyTorch keeps one of them).
 
     Parameters
     ----------
@@ -322,7 +326,7 @@ def avg_pool(
     """Pooling over n axes; errors begin with the name."""
     if divisor_override == 0:
         raise ValueError(f"{name}: divisor_override must not be zero")
-    size, steps, pads, apart = windows(name, n, input, kernel_size, stride, padding)
+    size, steps, pads, apart = windows(name, n, input, kernel_size, stride, padding, ceil_mode)
     around = pairs(input, size, steps, pads, apart, ceil_mode)
     total = sums(input, size, steps, around)
     if divisor_override is not None:
