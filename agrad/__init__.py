@@ -67,7 +67,7 @@ from agrad.random import (  # noqa: E402
     set_rng_state,
 )
 from agrad.spellings import ALIASES as _ALIASES  # noqa: E402
-from agrad.spellings import amax, amin, sigmoid, take_along_dim  # noqa: E402
+from agrad.spellings import amax, amin, chunk, norm, sigmoid, split, take_along_dim  # noqa: E402
 from agrad.spellings import squeeze as squeeze  # noqa: E402
 
 _install()
@@ -96,6 +96,7 @@ __all__ = [
     "autograd",
     "backends",
     "bernoulli",
+    "chunk",
     "default_generator",
     "enable_grad",
     "flatten",
@@ -119,6 +120,7 @@ __all__ = [
     "multinomial",
     "namespaces",
     "no_grad",
+    "norm",
     "normal",
     "poisson",
     "printoptions",
@@ -139,6 +141,7 @@ __all__ = [
     "set_printoptions",
     "set_rng_state",
     "sigmoid",
+    "split",
     "swapaxes",
     "take_along_dim",
     "Tensor",

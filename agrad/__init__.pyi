@@ -92,7 +92,10 @@ from agrad.random import set_rng_state as set_rng_state
 from agrad.spellings import MinMax
 from agrad.spellings import amax as amax
 from agrad.spellings import amin as amin
+from agrad.spellings import chunk as chunk
+from agrad.spellings import norm as norm
 from agrad.spellings import sigmoid as sigmoid
+from agrad.spellings import split as split
 from agrad.spellings import squeeze as squeeze
 from agrad.spellings import take_along_dim as take_along_dim
 
@@ -103,7 +106,7 @@ __all__ = [  # noqa: RUF022
     "argmin", "argsort", "as_tensor", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh", "autograd",
     "backends", "bernoulli", "bfloat16", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_not",
     "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bmm", "bool", "broadcast_arrays", "broadcast_shapes",
-    "broadcast_to", "can_cast", "cat", "ceil", "cholesky", "clamp", "clip", "clone", "complex128", "complex64",
+    "broadcast_to", "can_cast", "cat", "ceil", "cholesky", "chunk", "clamp", "clip", "clone", "complex128", "complex64",
     "concat", "concatenate", "conj", "conj_physical", "copysign", "cos", "cosh", "count_nonzero", "cumprod", "cumsum",
     "cumulative_prod", "cumulative_sum", "default_generator", "det", "diff", "div", "divide", "dot", "e", "einsum",
     "empty", "empty_like", "enable_grad", "eq", "equal", "exp", "expand_dims", "expm1", "eye", "fft", "finfo", "fix",
@@ -116,16 +119,16 @@ __all__ = [  # noqa: RUF022
     "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt",
     "manual_seed", "matmul", "matrix_power", "matrix_transpose", "max", "maximum", "mean", "meshgrid", "min", "minimum",
     "mm", "moveaxis", "movedim", "mul", "multinomial", "multiply", "mv", "namespaces", "nan", "ne", "neg", "negative",
-    "newaxis", "nextafter", "no_grad", "nonzero", "normal", "not_equal", "ones", "ones_like", "outer", "pad", "permute",
-    "permute_dims", "pi", "pinverse", "poisson", "positive", "pow", "printoptions", "prod", "rand", "rand_like",
-    "randint", "randint_like", "randn", "randn_like", "randperm", "ravel", "real", "reciprocal", "relu", "remainder",
-    "repeat", "reshape", "result_type", "roll", "round", "rules", "scatter_add", "searchsorted", "seed",
+    "newaxis", "nextafter", "no_grad", "nonzero", "norm", "normal", "not_equal", "ones", "ones_like", "outer", "pad",
+    "permute", "permute_dims", "pi", "pinverse", "poisson", "positive", "pow", "printoptions", "prod", "rand",
+    "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "ravel", "real", "reciprocal", "relu",
+    "remainder", "repeat", "reshape", "result_type", "roll", "round", "rules", "scatter_add", "searchsorted", "seed",
     "set_default_backend", "set_default_device", "set_default_dtype", "set_grad_enabled", "set_printoptions",
-    "set_rng_state", "sigmoid", "sign", "signbit", "sin", "sinh", "slogdet", "softmax", "sort", "sqrt", "square",
-    "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "take", "take_along_axis", "take_along_dim", "tan",
-    "tanh", "tensor", "tensordot", "tile", "trace", "transpose", "tril", "triu", "true_divide", "trunc", "uint16",
-    "uint32", "uint64", "uint8", "unbind", "unique_all", "unique_counts", "unique_inverse", "unique_values",
-    "unsqueeze", "unstack", "use_backend", "var", "vecdot", "where", "zeros", "zeros_like",
+    "set_rng_state", "sigmoid", "sign", "signbit", "sin", "sinh", "slogdet", "softmax", "sort", "split", "sqrt",
+    "square", "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "take", "take_along_axis",
+    "take_along_dim", "tan", "tanh", "tensor", "tensordot", "tile", "trace", "transpose", "tril", "triu", "true_divide",
+    "trunc", "uint16", "uint32", "uint64", "uint8", "unbind", "unique_all", "unique_counts", "unique_inverse",
+    "unique_values", "unsqueeze", "unstack", "use_backend", "var", "vecdot", "where", "zeros", "zeros_like",
 ]
 
 # ---- elementwise

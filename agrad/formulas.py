@@ -70,12 +70,14 @@ def sources_of(
         base = name.removesuffix("_like")
         if name in reserved:
             sources.append((reserved[name], 0))
+        elif name[:3] == "out" and name[3:].isdecimal() and name not in kinds:
+            sources.append((OUT, int(name[3:]) + 1))
         elif name in kinds:
             sources.append((SAVED if kinds[name] in ARRAY_KINDS else STATIC, signature.positions[name]))
         elif base != name and kinds.get(base) in ARRAY_KINDS:
             sources.append((LIKE, signature.positions[base]))
         else:
-            allowed = ", ".join((*reserved, *kinds))
+            allowed = ", ".join((*reserved, "out0", "out1", "...", *kinds))
             raise RuleError(
                 f"{where}: a formula asks for {name!r}; it may ask for {allowed} and NAME_like of an array parameter"
             )
@@ -88,7 +90,7 @@ def compile_formula(formula: Any, signature: standard.Signature, where: str) -> 
     if not callable(formula):
         return Formula(formula, label, [], len(signature.parameters))
     sources = sources_of(formula, signature, where)
-    trivial = len(sources) == 1 and sources[0][0] in (SAVED, OUT) and code_of(formula) == code_of(IDENTITY)
+    trivial = len(sources) == 1 and (sources[0][0] == SAVED or sources[0] == (OUT, 0)) and code_of(formula) == code_of(IDENTITY)
     name_formula(formula, label)
     return Formula(formula, label, sources, len(signature.parameters), 0 if trivial else None)
 

@@ -6,6 +6,7 @@ Installed once, when agrad is imported. Must know no backend and no rule.
 import contextlib
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from agrad.defaults import default_backend, default_device, default_dtype
 from agrad.exchange import dlpack, dlpack_device
 from agrad.numpy_protocol import array_function, array_ufunc
 from agrad.random_methods import METHODS as RANDOM
-from agrad.spellings import ALIASES, amax, amin, sigmoid, squeeze, take_along_dim, torch_call
+from agrad.spellings import ALIASES, amax, amin, chunk, norm, sigmoid, split, squeeze, take_along_dim, torch_call
 from agrad.transfer import transfer
 
 # Ops with an in-place method, under their own and PyTorch's names.
@@ -442,13 +443,16 @@ def tensor_reduce(self: Tensor, protocol: int) -> Any:
 
 
 def tensor_copy(self: Tensor) -> Tensor:
-    """`copy.copy`: another tensor on the same storage."""
-    twin = self.detach()
+    """`copy.copy`: another tensor on the same storage, with the same attributes."""
+    twin = type(self).__new__(type(self))
+    twin._adopt(self.detach())
+    for name, value in vars(self).items():
+        setattr(twin, name, value)
     return twin.requires_grad_() if self.requires_grad else twin
 
 
 def tensor_deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
-    """`copy.deepcopy` of a leaf: its data and its gradient.
+    """`copy.deepcopy` of a leaf: its data, its gradient and its attributes.
 
     Raises
     ------
@@ -468,6 +472,8 @@ def tensor_deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
     memo[id(self)] = made
     if self.grad is not None:
         made.grad = tensor_deepcopy(self.grad, memo)
+    for name, value in vars(self).items():
+        setattr(made, name, deepcopy(value, memo))
     return made
 
 
@@ -491,7 +497,7 @@ CASTS = {
 OWN_NAMES: tuple[Callable[..., Any], ...] = (
     item, tolist, numpy, to, to_device, type_as, view, view_as, expand, expand_as, flatten, ravel, transpose, t, select,
     narrow, storage, amax, amin, dim, numel, element_size, is_floating_point, is_complex, zero_, fill_, copy_, squeeze,
-    sigmoid, take_along_dim,
+    chunk, norm, sigmoid, split, take_along_dim,
 )
 OTHER_NAMES = {
     "ndimension": dim,

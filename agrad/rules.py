@@ -24,7 +24,8 @@ derivative).
     g            the cotangent of the result (a tuple with None for outputs that nobody used, if there are several)
     t            the tangent (in ``jvp`` only, where there is no g); in one function for several arrays a tuple of
                  theirs, None for those that do not move
-    out          the result, a tuple if there are several
+    out          the result, a tuple if there are several; out0, out1, ...: one of several, when the others may be
+                 overwritten
     NAME         any parameter of the op; arrays are saved because they are named, static ones cost nothing
     NAME_like    an array parameter without its memory: .shape .dtype .device .ndim .size .zeros() .ones() .full(v)
     xp           the namespace: the standard's names and every op under its public name
@@ -35,8 +36,8 @@ operators and `NAME_like` only, never branches on values, never reads ``.shape``
 writes in place. The engine sums broadcast axes, casts to the parameter's dtype and takes the real part for real
 parameters. A Python scalar operand arrives as a 0-d array of the result's dtype (``scalars=True``: as the number). A
 variadic parameter (``array*``) arrives as a tuple; its formula returns one gradient per element. Indexing ops return
-`scatter(x_like, key, g)`; where the gradient of a matrix is left^T right, `product(x_like, left, right)` adds it to other
-uses of the matrix without making it first.
+`scatter(x_like, key, g)`; where the gradient of a matrix is left^T right, `product(x_like, left, right)` adds it to
+other uses of the matrix without making it first.
 
 Formulas that are not holomorphic (abs, real, imag, conj) are linear or general, never elementwise.
 

@@ -80,6 +80,8 @@ def save(obj: Any, path: Any) -> None:
     if hasattr(path, "write"):
         contents.write(path)
         return
+    if not os.path.basename(os.fsdecode(path)):
+        raise IsADirectoryError(errno.EISDIR, "a file to save in needs a name", path)
     target = os.path.realpath(os.fsdecode(path))
     if os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target):     # a pipe, a device
         with open(target, "wb") as file:
@@ -116,7 +118,8 @@ def load(path: Any, *, backend: str | None = None, device: Any = None, mmap: boo
     Raises
     ------
     FileFormatError
-        If the file is of another format, was truncated or changed, or written by a later version; it is a ValueError.
+        If the file is of another format, was truncated, its header was changed, or it was written by a later version;
+        it is a ValueError. Changed numbers are not noticed: they are not read before they are used.
     ImportError
         Without the package safetensors.
     TypeError
@@ -218,12 +221,20 @@ class _Contents:
         text += b" " * (-(8 + len(text)) % 16)
         if len(text) > _MOST_HEADER:
             raise ValueError(f"save(): names and structure take {len(text)} bytes; the format allows {_MOST_HEADER}")
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
+        _write(file, len(text).to_bytes(8, "little"))
+        _write(file, text)
         for name in order:
             array = np.ascontiguousarray(self.entries[name].array)
             if array.size:
-                file.write(array.reshape(-1).view(np.uint8))
+                _write(file, array.reshape(-1).view(np.uint8))
+
+
+def _write(file: Any, data: Any) -> None:
+    """Write all of it: files without a buffer may take less at a time."""
+    left = memoryview(data)
+    while left:
+        taken = file.write(left)
+        left = left[len(left) if taken is None else taken :]
 
 
 def _checksum(text: str) -> str:
@@ -408,7 +419,8 @@ class _Loaded:
     def _plain(self) -> dict[str, Tensor]:
         """The tensors of a file of somebody else's; names that were left out since they are shared come back."""
         found = {name: self._tensor(name, None) for name in self.header}
-        again = {name: kept for name, kept in self.metadata.items() if kept in found and name not in found}
+        names = self.metadata.keys() - found.keys() - {"format"}      # "pt" there is no tensor
+        again = {name: kept for name, kept in self.metadata.items() if kept in found and name in names}
         return found | {name: found[kept] for name, kept in again.items()}
 
     def _described(self, description: dict[str, Any]) -> Tensor:

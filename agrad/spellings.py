@@ -4,7 +4,7 @@ The forms are `dim=`, `keepdim=`, `alpha=` and their like. A call with `dim` or 
 results and defaults. Must know no backend and no rule.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from agrad import standard
@@ -230,6 +230,68 @@ def places_and_values(dim: int, index: Tensor, src: Tensor, *, x: Tensor) -> tup
         key.append(op("reshape")(places, (-1,) + (1,) * (x.ndim - 1 - axis)))
     key[dim] = index
     return tuple(key), src[tuple(slice(0, n) for n in index.shape)]
+
+
+def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts along an axis, as views: all of one length but the last, or of the given lengths.
+
+    Raises
+    ------
+    ValueError
+        If the lengths do not add up to that of the axis, or one is negative.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> agrad.split(agrad.arange(5), 2)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    """
+    n = input.shape[dim]
+    if isinstance(split_size_or_sections, int):
+        size = split_size_or_sections
+        if size < 0 or (size == 0 and n):
+            raise ValueError(f"split expects a length of at least 1, but got {size}")
+        lengths: Sequence[int] = [min(size, n - start) for start in range(0, n, size or 1)] or [0]
+    else:
+        lengths = split_size_or_sections
+        if sum(lengths) != n or min(lengths, default=0) < 0:
+            raise ValueError(f"split expects lengths that add up to {n} (axis {dim}), but got {list(lengths)}")
+    before, start, parts = (slice(None),) * (dim % input.ndim), 0, []
+    for length in lengths:
+        parts.append(input[(*before, slice(start, start + length))])
+        start += length
+    return tuple(parts)
+
+
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most so many parts along an axis, as views: all of one length but the last.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> agrad.chunk(agrad.arange(5), 2)
+    (tensor([0, 1, 2]), tensor([3, 4]))
+    """
+    if chunks <= 0:
+        raise ValueError(f"chunk expects at least 1 part, but got {chunks}")
+    n = input.shape[dim]
+    return split(input, [0] * chunks if n == 0 else -(-n // chunks), dim)
+
+
+def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False) -> Tensor:
+    """The p-norm of the elements, over all axes or those given; "fro" is 2. Matrices: `agrad.linalg.matrix_norm`.
+
+    Examples
+    --------
+    >>> import agrad
+    >>> agrad.norm(agrad.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
+    if isinstance(p, str) and p != "fro":
+        raise ValueError(f"norm expects a number or 'fro' for p, not {p!r}; of matrices: agrad.linalg.matrix_norm")
+    axis = tuple(dim) if isinstance(dim, list) else dim
+    vector_norm = op("linalg.vector_norm")
+    return vector_norm(input, axis=axis, keepdims=keepdim, ord=2 if p == "fro" else p)  # type: ignore[no-any-return]
 
 
 def sigmoid(input: Tensor) -> Tensor:

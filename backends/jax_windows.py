@@ -16,8 +16,16 @@ from agrad.windows import Correlation, correlation
 
 def kernels(backend: Adapter) -> dict[str, Callable[..., Any]]:
     """The kernels by the names of the ops; each leaves to the generic one what XLA does not take."""
-    own = {f"nn.{kernel.__name__}": kernel for kernel in (convolution, convolution_input, convolution_weight)}
-    return {name: partial(kernel, partial(backend.generic, name)) for name, kernel in own.items()}
+    found: dict[str, Callable[..., Any]] = {}
+    for kernel in (convolution, convolution_input, convolution_weight):
+        name = f"nn.{kernel.__name__}"
+        found[name] = partial(where_taken, kernel, partial(backend.generic, name))
+    return found
+
+
+def where_taken(kernel: Callable[..., Any], generic: Callable[..., Any], *arrays: Any, **options: Any) -> Any:
+    """A kernel's result for what XLA takes, the generic one's for other arrays."""
+    return (kernel if takes(*arrays) else generic)(*arrays, **options)
 
 
 def takes(*arrays: Any) -> bool:
@@ -44,20 +52,14 @@ def alike(*arrays: Any) -> list[Any]:
     return [x.astype(dtype) for x in arrays]
 
 
-def convolution(
-    generic: Any, x: Any, weight: Any, /, *, stride: Any, padding: Any, dilation: Any, groups: int = 1
-) -> Any:
-    if not takes(x, weight):
-        return generic(x, weight, stride=stride, padding=padding, dilation=dilation, groups=groups)
+def convolution(x: Any, weight: Any, /, *, stride: Any, padding: Any, dilation: Any, groups: int = 1) -> Any:
     plan = correlation("convolution", x.shape, weight.shape, stride, padding, dilation, groups)
     return correlate(plan, *alike(x, weight))
 
 
 def convolution_input(
-    generic: Any, y: Any, weight: Any, /, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int = 1
+    y: Any, weight: Any, /, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int = 1
 ) -> Any:
-    if not takes(y, weight):
-        return generic(y, weight, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups)
     shape = (*y.shape[:1], weight.shape[1] * groups, *size)
     plan = correlation("convolution_input", shape, weight.shape, stride, padding, dilation, groups, y.shape)
     y, weight = alike(y, weight)
@@ -65,10 +67,8 @@ def convolution_input(
 
 
 def convolution_weight(
-    generic: Any, x: Any, y: Any, /, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int = 1
+    x: Any, y: Any, /, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int = 1
 ) -> Any:
-    if not takes(x, y):
-        return generic(x, y, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups)
     weight = (y.shape[1], x.shape[1] // max(groups, 1), *size)
     plan = correlation("convolution_weight", x.shape, weight, stride, padding, dilation, groups, y.shape)
     x, y = alike(x, y)

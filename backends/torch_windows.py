@@ -20,14 +20,21 @@ POOLS = {2: torch.ops.aten.max_pool2d_with_indices, 3: torch.ops.aten.max_pool3d
 
 def kernels(backend: Adapter) -> dict[str, Callable[..., Any]]:
     """The kernels by the names of the ops; each leaves to the generic one what torch does not take."""
-    own = {f"nn.{kernel.__name__}": kernel for kernel in (convolution, convolution_input, convolution_weight, max_pool)}
-    found: dict[str, Any] = {name: partial(kernel, partial(backend.generic, name)) for name, kernel in own.items()}
+    found: dict[str, Callable[..., Any]] = {"nn.max_pool": partial(max_pool, partial(backend.generic, "nn.max_pool"))}
+    for kernel in (convolution, convolution_input, convolution_weight):
+        name = f"nn.{kernel.__name__}"
+        found[name] = partial(where_taken, kernel, partial(backend.generic, name))
     return found | {"nn.unpool": unpool}
 
 
-def takes(*arrays: Any) -> bool:
-    """Whether torch has convolutions of such arrays."""
-    return arrays[0].ndim < 6 and all(x.is_floating_point() and x.numel() for x in arrays)
+def where_taken(kernel: Callable[..., Any], generic: Callable[..., Any], *arrays: Any, **options: Any) -> Any:
+    """A kernel's result for what torch takes, the generic one's for other arrays."""
+    return (kernel if takes(*arrays, **options) else generic)(*arrays, **options)
+
+
+def takes(*arrays: Any, size: Any = (), **options: Any) -> bool:
+    """Whether torch has convolutions of such arrays, with a result that has elements."""
+    return arrays[0].ndim < 6 and all(x.is_floating_point() and x.numel() for x in arrays) and all(size)
 
 
 def split(padding: Pairs) -> tuple[list[int], Pairs]:
@@ -49,11 +56,7 @@ def alike(*arrays: Any) -> list[Any]:
     return [x.to(dtype) for x in arrays]
 
 
-def convolution(
-    generic: Any, x: Any, weight: Any, /, *, stride: Any, padding: Any, dilation: Any, groups: int = 1
-) -> Any:
-    if not takes(x, weight):
-        return generic(x, weight, stride=stride, padding=padding, dilation=dilation, groups=groups)
+def convolution(x: Any, weight: Any, /, *, stride: Any, padding: Any, dilation: Any, groups: int = 1) -> Any:
     plan = correlation("convolution", x.shape, weight.shape, stride, padding, dilation, groups)
     own, before = split(plan.padding)
     x, weight = alike(padded(x, before), weight)
@@ -61,10 +64,8 @@ def convolution(
 
 
 def convolution_input(
-    generic: Any, y: Any, weight: Any, /, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int = 1
+    y: Any, weight: Any, /, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int = 1
 ) -> Any:
-    if not takes(y, weight) or not all(size):
-        return generic(y, weight, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups)
     shape = (*y.shape[:1], weight.shape[1] * groups, *size)
     plan = correlation("convolution_input", shape, weight.shape, stride, padding, dilation, groups, y.shape)
     own, before = split(plan.padding)
@@ -76,10 +77,8 @@ def convolution_input(
 
 
 def convolution_weight(
-    generic: Any, x: Any, y: Any, /, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int = 1
+    x: Any, y: Any, /, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int = 1
 ) -> Any:
-    if not takes(x, y):
-        return generic(x, y, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups)
     weight = (y.shape[1], x.shape[1] // max(groups, 1), *size)
     plan = correlation("convolution_weight", x.shape, weight, stride, padding, dilation, groups, y.shape)
     own, before = split(plan.padding)

@@ -14,6 +14,7 @@ ctypedef struct Speed:
     int (*add_product)(PyObject* a, PyObject* left, PyObject* right) except -1     # a += left^T right, few rows; 1: done, 0: not handled
     int (*put)(PyObject* a, PyObject* key, PyObject* g) except -1   # a[key] += g for one element; 1: done, 0: not handled
     PyObject* (*sum_leading)(PyObject* a, int n)                # sum over the first n axes; NULL without error: not handled
+    int (*writeable)(PyObject* a) noexcept                      # 1: an array may be written
     int (*shares)(PyObject* a, PyObject* b) noexcept            # 1: the two arrays may share memory
     PyObject* (*forward)(int code, PyObject* a, PyObject* b)    # a (op) b for small arrays, codes below; NULL without error: not handled
 

@@ -32,8 +32,8 @@ cdef dict TENSOR_TYPES = {
 }
 
 
-cdef object saved_value(Node node, int bit, bint tensors, object g):
-    """The saved value of a parameter (bit: its position) or of the output (bit: number of parameters)."""
+cdef object saved_value(Node node, int bit, bint tensors, object g, int only=-1):
+    """The saved value of a parameter (bit: its position) or of the output (bit: number of parameters); of several outputs all, or one."""
     cdef int rank
     cdef Saved overflow
     cdef Cell cell
@@ -52,7 +52,7 @@ cdef object saved_value(Node node, int bit, bint tensors, object g):
         overflow = <Saved>node.details.saved[rank - 2]
         raw, cell, version = overflow.raw, overflow.cell, overflow.version
     if type(raw) is tuple:
-        return saved_parts(node, bit, <tuple>raw, tensors)
+        return saved_parts(node, bit, <tuple>raw, tensors, only)
     if agrad_is_scalar(<PyObject*>raw):
         if node.rule.scalars or g is None:
             return raw
@@ -69,8 +69,11 @@ cdef object saved_value(Node node, int bit, bint tensors, object g):
     return as_input(node, rank_of(op, bit), raw, cell) if tensors else raw
 
 
-cdef object saved_parts(Node node, int bit, tuple parts, bint tensors):
-    """Several outputs, or the elements of a variadic parameter, saved together; or one value that a hook packed."""
+cdef object saved_parts(Node node, int bit, tuple parts, bint tensors, int only):
+    """Several outputs, or the elements of a variadic parameter, saved together; or one value that a hook packed.
+
+    With `only`, that output alone: a write to another does not matter.
+    """
     cdef Saved part
     cdef Cell cell
     cdef int i
@@ -79,6 +82,8 @@ cdef object saved_parts(Node node, int bit, tuple parts, bint tensors):
         return unpacked_part(node, <Packed>parts[0], 0 if is_output else rank_of(node.rule.op, bit), is_output, tensors)
     values = []
     for i in range(len(parts)):
+        if only >= 0 and i != only:
+            continue
         part = <Saved>parts[i]
         if type(part.raw) is Packed:
             values.append(unpacked_part(node, <Packed>part.raw, i, is_output, tensors))
@@ -89,7 +94,7 @@ cdef object saved_parts(Node node, int bit, tuple parts, bint tensors):
         else:
             cell = part.cell if part.cell is None or part.cell.version == part.version else None
             values.append(as_output(node, part.raw, cell, i) if is_output else as_input(node, i, part.raw, cell))
-    return tuple(values)
+    return tuple(values) if only < 0 else values[0]
 
 
 cdef Tensor as_output(Node node, object raw, Cell cell, int number):
@@ -167,8 +172,10 @@ cdef object call_formula(Node node, Formula formula, object g, bint tensors, obj
         what = formula.what[i]
         if what == OF_G:
             value = g
-        elif what == OF_SAVED or what == OF_OUT:
-            value = saved_value(node, formula.which[i] if what == OF_SAVED else node.rule.op.n_params, tensors, g)
+        elif what == OF_SAVED:
+            value = saved_value(node, formula.which[i], tensors, g)
+        elif what == OF_OUT:        # which: 0 for all outputs, else one more than the number of one
+            value = saved_value(node, node.rule.op.n_params, tensors, g, formula.which[i] - 1)
         elif what == OF_STATIC:
             value = (<tuple>node.args)[formula.which[i]] if node.args is not None else node.rule.op.defaults[formula.which[i]]
             if type(value) is PackedKey:

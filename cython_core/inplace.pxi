@@ -506,10 +506,14 @@ def write_in_place(function not None, tuple targets not None, *args):
     for t in targets:
         synchronise(t)
         check_writable(t, mode, mode.grad and t.flags & TRACKED)
+        if mode.grad and t.flags & TRACKED:
+            raise RuntimeError("write_in_place does not record: call it inside no_grad()")
         if t.backend.mutable and t.view_ is None:
             t.array         # a scalar that stands for a 0-d array becomes one
         if not in_memory(t):
             return False
+        if t.backend.speed.writeable != NULL and not t.backend.speed.writeable(<PyObject*>t.raw):
+            raise ValueError("the array of a tensor that is to be written is read-only: make a copy of it first")
     for t in targets:
         if must_move(t, mode):
             move(t)

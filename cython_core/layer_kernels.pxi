@@ -248,7 +248,7 @@ cdef object evaluate(Formula formula, Rule rule, tuple values, object g, object 
         if what == OF_G:
             value = g
         elif what == OF_OUT:
-            value = out
+            value = out if formula.which[i] == 0 else out[formula.which[i] - 1]
         elif what == OF_SAVED:
             value = values[formula.which[i]]
             value = tuple([operand_value(rule, v, like) for v in value]) if type(value) is tuple else operand_value(rule, value, like)

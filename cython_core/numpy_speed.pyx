@@ -349,6 +349,7 @@ cdef extern from *:
         if (t == NPY_DOUBLE) CLASSES(double, exp, log) else CLASSES(float, expf, logf)
         return (PyObject*)out;
     }
+    static int is_writeable(PyObject* a) { return !PyArray_Check(a) || PyArray_ISWRITEABLE((PyArrayObject*)a); }
     static int owns(PyObject* a) {
         return PyArray_CheckExact(a) && may_overwrite(a) && PyArray_CHKFLAGS((PyArrayObject*)a, NPY_ARRAY_OWNDATA);
     }
@@ -368,12 +369,14 @@ cdef extern from *:
     int add_small(PyObject* a, PyObject* b) noexcept
     int add_few_rows(PyObject* a, PyObject* left, PyObject* right) noexcept
     int owns(PyObject* a) noexcept
+    int is_writeable(PyObject* a) noexcept
     int bounds_overlap(PyObject* a, PyObject* b) noexcept
 
 cdef object multiply_ufunc = np.multiply
 cdef object matmul_ufunc = np.matmul
 cdef object np_where = np.where
 cdef object np_broadcast_to = np.broadcast_to
+cdef object np_asarray = np.asarray
 cdef object add_reduce = np.add.reduce
 cdef object zero = 0
 
@@ -419,6 +422,10 @@ cdef int fresh(PyObject* a) noexcept:
     return owns(a)
 
 
+cdef int writeable(PyObject* a) noexcept:
+    return is_writeable(a)
+
+
 cdef int shares(PyObject* a, PyObject* b) noexcept:
     return bounds_overlap(a, b)
 
@@ -448,7 +455,9 @@ def relu(x):
 
 def broadcast_to(x, /, shape):
     """np.broadcast_to, which takes ten times as long: an array that repeats another's elements, read-only."""
-    cdef PyObject* out = spread(<PyObject*>x, <PyObject*>shape)
+    cdef PyObject* out
+    x = x if isinstance(x, cnp.ndarray) else np_asarray(x)
+    out = spread(<PyObject*>x, <PyObject*>shape)
     return np_broadcast_to(x, shape) if out == NULL else given(out)
 
 
@@ -479,6 +488,7 @@ def install(Backend backend not None):
     backend.speed.add_product = add_product
     backend.speed.fresh = fresh
     backend.speed.shares = shares
+    backend.speed.writeable = writeable
     backend.speed.forward = forward
     backend.speed.put = put
     backend.speed.sum_leading = sum_leading

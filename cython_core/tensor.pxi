@@ -250,6 +250,7 @@ cdef class Tensor:
                                "Please ensure that the gradient and the tensor have the same dtype")
         if new.flags & TRACKED:
             self.flags |= RICH
+            track_graph(new)
         grad_state(self).grad = new
 
     @grad.deleter

@@ -146,15 +146,15 @@ def pick(x, which, lead, inner, shape, xp):
 # --------------------------------------------------------------------------------------------------------------- rules
 
 
-def max_pool_transpose(g, out, size, x_like, xp):
+def max_pool_transpose(g, out1, size, x_like, xp):
     """The whole gradient goes to the element that was chosen."""
-    return None if g[0] is None else xp.nn.unpool(g[0], out[1], shape=split(x_like, len(size))[1])
+    return None if g[0] is None else xp.nn.unpool(g[0], out1, shape=split(x_like, len(size))[1])
 
 
-def max_pool_tangent(t, out, size, stride, padding, dilation, x_like, xp):
+def max_pool_tangent(t, out1, size, stride, padding, dilation, x_like, xp):
     lead, lengths = split(x_like, len(size))
     inner = positions("max_pool", lengths, whole(size), whole(stride), pairs(padding), whole(dilation))
-    return pick(t, out[1], lead, inner, lengths, xp), None
+    return pick(t, out1, lead, inner, lengths, xp), None
 
 
 def one_axis(size, stride, padding, dilation):

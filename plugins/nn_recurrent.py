@@ -58,12 +58,12 @@ def slopes(parts, i, f, a, o, xp):
     return (1 - parts) * xp.concat([i, f, 1 + a, o], axis=-1)
 
 
-def lstm_gates_vjp(g, state, out, state_like, xp):
-    (gh, gc, gparts), (h, c, parts), n = g, out, state_like.shape[-1]
+def lstm_gates_vjp(g, state, out1, out2, state_like, xp):
+    (gh, gc, gparts), c, parts, n = g, out1, out2, state_like.shape[-1]
     i, f, a, o = cut(parts, n, 4)
     if gh is not None:
         bent = xp.tanh(c)
-        gc = total(gc, gh * (o - h * bent))
+        gc = total(gc, gh * o * (1 - bent * bent))
     gi, gf, ga, go = (None,) * 4 if gc is None else (gc * a, gc * state, gc * i, None if gh is None else gh * bent)
     if gparts is not None:
         gi, gf, ga, go = map(total, (gi, gf, ga, go), cut(gparts, n, 4))
@@ -72,10 +72,10 @@ def lstm_gates_vjp(g, state, out, state_like, xp):
     return gz, gz, xp.zeros_like(state) if gc is None else gc * f
 
 
-def lstm_gates_jvp(t, state, out, state_like, xp):
+def lstm_gates_jvp(t, state, out1, out2, state_like, xp):
     """Parts move by their slopes, then state and output by the product rule."""
     tz, tc, n = total(*t[:2]), t[2], state_like.shape[-1]
-    _, c, parts = out
+    c, parts = out1, out2
     i, f, a, o = cut(parts, n, 4)
     tparts = xp.zeros_like(parts)
     moved = xp.zeros_like(c) if tc is None else f * tc
@@ -101,8 +101,8 @@ def gru_gates(gates, hidden_gates, state, /, *, xp):
     return new + z * (state - new), xp.concat([r, z, new], axis=-1)
 
 
-def gru_gates_vjp(g, hidden_gates, state, out, state_like, xp):
-    (gh, gparts), (_, parts), n = g, out, state_like.shape[-1]
+def gru_gates_vjp(g, hidden_gates, state, out1, state_like, xp):
+    (gh, gparts), parts, n = g, out1, state_like.shape[-1]
     r, z, new = cut(parts, n, 3)
     gr, gz, gnew = (None,) * 3 if gparts is None else cut(gparts, n, 3)
     if gh is not None:
@@ -114,12 +114,12 @@ def gru_gates_vjp(g, hidden_gates, state, out, state_like, xp):
     return *back, xp.zeros_like(state) if gh is None else gh * z
 
 
-def gru_gates_jvp(t, hidden_gates, state, out, state_like, xp):
+def gru_gates_jvp(t, hidden_gates, state, out1, state_like, xp):
     (tgates, thidden, th), n = t, state_like.shape[-1]
-    r, z, new = cut(out[1], n, 3)
+    r, z, new = cut(out1, n, 3)
     moved = xp.zeros_like(state) if th is None else z * th
     if tgates is None and thidden is None:
-        return moved, xp.zeros_like(out[1])
+        return moved, xp.zeros_like(out1)
     (xr, xz, xn), (hr, hz, hn) = ((None,) * 3 if part is None else cut(part, n, 3) for part in (tgates, thidden))
     tr, tz = total(xr, hr) * (r - r * r), total(xz, hz) * (z - z * z)
     tn = total(xn, tr * cut(hidden_gates, n, 3)[2])

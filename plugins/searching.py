@@ -20,20 +20,20 @@ rules.linear(
 )
 
 
-def extremum_transpose(g, out, axis, keepdims, x_like, xp):
+def extremum_transpose(g, out1, axis, keepdims, x_like, xp):
     """The whole gradient goes to the chosen element."""
     if g[0] is None:
         return None
     if x_like.ndim == 0:
         return g[0]
-    values, indices = (g[0], out[1]) if keepdims else (xp.expand_dims(part, axis=axis) for part in (g[0], out[1]))
+    values, indices = (g[0], out1) if keepdims else (xp.expand_dims(part, axis=axis) for part in (g[0], out1))
     return scatter(x_like, along(indices, axis, x_like, xp), values)
 
 
-def extremum_jvp(t, out, axis, keepdims, x_like, xp):
+def extremum_jvp(t, out1, axis, keepdims, x_like, xp):
     if x_like.ndim == 0:
         return t, None
-    indices = out[1] if keepdims else xp.expand_dims(out[1], axis=axis)
+    indices = out1 if keepdims else xp.expand_dims(out1, axis=axis)
     chosen = xp.take_along_axis(t, indices, axis=axis)
     return chosen if keepdims else xp.squeeze(chosen, axis=axis), None
 

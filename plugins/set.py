@@ -37,8 +37,8 @@ rules.not_differentiable(
     "isin", samples=[case(ints((2, 3), 0, 4), ints((2,), 0, 4)), case((3,), (2,), invert=True)], batch=batches.isin,
 )
 rules.general(
-    "unique_all", vjp={"x": lambda g, out, x_like, xp: to_first(g[0], out[1], x_like, xp)},
-    jvp=lambda t, out, xp: (at_first(t, out[1], xp), None, None, None),
+    "unique_all", vjp={"x": lambda g, out1, x_like, xp: to_first(g[0], out1, x_like, xp)},
+    jvp=lambda t, out1, xp: (at_first(t, out1, xp), None, None, None),
     batch=batches.by_data("unique_all", batches.VALUES), **FIRST,
 )
 for name in ("unique_counts", "unique_inverse"):

@@ -435,3 +435,30 @@ def test_a_leaf_takes_over_an_array_that_a_rule_made(hooked, monkeypatch):
     monkeypatch.setitem(agrad.backends.find("numpy").xp.__dict__, "matmul", matmul)
     y.backward(agrad.ones((4, 4)))
     assert made == [w.grad.array.ctypes.data]
+
+
+def test_a_saved_output_beside_one_that_is_overwritten():
+    x = agrad.tensor([[1.0, 4.0, -2.0, -3.0]], requires_grad=True)
+    y = agrad.nn.functional.max_pool1d(x * 1, 2)
+    y.relu_()
+    y.sum().backward()
+    assert x.grad.tolist() == [[0, 1, 0, 0]]
+    cell = agrad.nn.LSTMCell(2, 3)
+    h, _ = cell(agrad.ones((1, 2)))
+    expected = grad((h * (h > 0)).sum(), cell.bias_ih, retain_graph=True)[0]
+    h.relu_()
+    assert agrad.allclose(grad(h.sum(), cell.bias_ih)[0], expected)
+    values, indices = agrad.max(x * 1, dim=1)
+    indices += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        values.sum().backward()
+
+
+def test_a_gradient_with_a_graph_that_is_assigned_is_collected():
+    p = agrad.ones(3, requires_grad=True)
+    (g,) = grad((p * p).sum(), p, create_graph=True)
+    p.grad = g
+    seen = weakref.ref(p)
+    del p, g
+    gc.collect()
+    assert seen() is None

@@ -242,3 +242,11 @@ def test_only_modules_of_one_kind_are_stacked(models):
     with pytest.raises(RuntimeError) as found:
         func.stack_module_state(models(agrad))
     assert str(found.value) == str(expected.value)
+
+
+def test_what_is_computed_cannot_be_replaced():
+    layer = agrad.nn.utils.parametrizations.weight_norm(agrad.nn.Linear(3, 2))
+    bias = layer.bias
+    with pytest.raises(AttributeError, match=r"Linear\.weight is computed"):
+        func.functional_call(layer, {"bias": agrad.zeros(2), "weight": agrad.zeros((2, 3))}, agrad.ones((1, 3)))
+    assert layer.bias is bias

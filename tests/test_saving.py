@@ -463,6 +463,24 @@ def test_damage_is_named(how, saved):
             agrad.load(source)
 
 
+def test_files_that_take_a_few_bytes_at_a_time():
+    class Slow(io.BytesIO):
+        def write(self, data):
+            return super().write(data[:7])
+
+    file = Slow()
+    agrad.save({"w": agrad.arange(5.0)}, file)
+    assert agrad.load(io.BytesIO(file.getvalue()))["w"].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["", "new/"])
+def test_a_file_needs_a_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IsADirectoryError, match="needs a name"):
+        agrad.save([1], name)
+    assert not os.listdir(tmp_path)
+
+
 def test_no_flipped_bit_of_a_header_is_overlooked():
     file = io.BytesIO()
     agrad.save({"w": agrad.arange(6.0), "c": agrad.tensor([1j]), "lr": 0.001, "k": [agrad.tensor(True), (1,)]}, file)
@@ -485,6 +503,12 @@ def foreign(dtype, shape, numbers=b""):
 def test_shapes_that_no_array_has(shape):
     with pytest.raises(FileFormatError, match="which cannot be"):
         agrad.load(foreign("F32", shape, b"" if 0 in shape else b"\0" * 4))
+
+
+def test_the_format_of_a_foreign_file_is_no_name_of_a_tensor():
+    safetensors = pytest.importorskip("safetensors.numpy")
+    data = safetensors.save({"pt": np.ones(2)}, metadata={"format": "pt", "tied": "pt"})
+    assert list(agrad.load(io.BytesIO(data))) == ["pt", "tied"]
 
 
 def test_every_byte_that_is_not_zero_is_true():

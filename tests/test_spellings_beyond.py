@@ -34,6 +34,10 @@ PROGRAMS = {
     # functions
     "take_along_dim": lambda m, x: m.take_along_dim(x, m.tensor(INDEX), dim=0) * x.take_along_dim(m.tensor(INDEX), 1),
     "take_along_dim of all": lambda m, x: m.take_along_dim(x, m.tensor([5, 0, 0])),
+    "split": lambda m, x: m.split(x, 2, dim=1)[0] * x.split([1, 2], 1)[1] + sum(part.sum() for part in x.split(2)),
+    "chunk": lambda m, x: m.chunk(x, 2, dim=-1)[1] * x.chunk(5)[0][0, 0] + len(x.chunk(3, 1)) + len(x[:0].chunk(3)),
+    "norm": lambda m, x: m.norm(x) * x.norm(dim=1) + x.norm(p=1, dim=(0, 1)) + m.norm(x, 3, 0, True).sum(),
+    "sigmoid": lambda m, x: m.sigmoid(x) * x.sigmoid(),
     "flatten": lambda m, x: m.flatten(x) + x.flatten(0, 1) + m.flatten(x, start_dim=0, end_dim=-1),
     "ravel": lambda m, x: m.ravel(x) * x.ravel(),
     "transpose": lambda m, x: m.transpose(x, 0, 1) + m.swapaxes(x, -1, 0) * x.swapaxes(0, 1),

@@ -516,6 +516,29 @@ def test_a_forward_that_raises_leaves_the_scopes_whole():
     assert [call.depth for call in scopes.calls[:2]] == [0, 1]
 
 
+def test_a_picture_may_be_made_while_the_model_is_watched():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
+    with viz.scopes(model) as scopes:
+        graph = viz.graph(model(agrad.ones((2, 3))), scopes=scopes)
+    assert [box.title for box in graph.boxes] == ["0", "1"]
+
+
+def test_modules_that_were_taken_away_since_are_drawn():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
+    with viz.scopes(model) as scopes:
+        out = model(agrad.ones((2, 3)))
+        del model[1]
+    assert [box.title for box in viz.graph(out, scopes=scopes).boxes] == ["0", "1"]
+
+
+def test_scopes_are_entered_once():
+    scopes = viz.scopes(nn.Tanh())
+    with scopes, pytest.raises(RuntimeError, match="entered before"):
+        scopes.__enter__()
+    with pytest.raises(RuntimeError, match="entered before"), scopes:
+        pass
+
+
 def test_scopes_end_with_their_context_and_keep_no_parameter():
     model = Net()
     with viz.scopes(model) as scopes:

@@ -98,3 +98,19 @@ def test_numpys_matmul_is_np_matmul(left, right, dtype):
     np.testing.assert_array_equal(found, expected)
     with pytest.raises(ValueError, match="mismatch"):
         agrad.matmul(agrad.ones((2, 3)), agrad.ones((2, 3)))
+
+
+def test_nothing_is_written_beside_a_read_only_array():
+    fixed = np.ones(3)
+    fixed.flags.writeable = False
+    free, held = agrad.ones(3), agrad.asarray(fixed)
+    with pytest.raises(ValueError, match="read-only"):
+        write_in_place(lambda a, b: subtract(a, 1.0), (free, held))
+    assert np.all(free.array == 1)
+
+
+def test_results_are_not_written_while_operations_are_recorded():
+    y = agrad.ones(3, requires_grad=True) * 2
+    with pytest.raises(RuntimeError, match="does not record"):
+        write_in_place(subtract, (y,), 1.0)
+    assert np.all(y.array == 2)

@@ -44,6 +44,8 @@ def functional_call(
         If names appear twice or tied parameters are given different values.
     RuntimeError
         If `strict` and the names do not fit.
+    AttributeError
+        If a name leads nowhere, or is a property, as a parametrized weight is: replace what it is computed from.
 
     Examples
     --------
@@ -139,6 +141,8 @@ def _find(module: Any, name: str) -> tuple[Any, str]:
         if not hasattr(module, part):
             raise AttributeError(f"{type(module).__name__} has no attribute `{part}`")
         module = getattr(module, part)
+    if isinstance(getattr(type(module), key, None), property):      # an attribute of this name would not be seen
+        raise AttributeError(f"{type(module).__name__}.{key} is computed: replace what it is computed from")
     return module, key
 
 

@@ -265,9 +265,9 @@ class _Passage:
 
 
 def _through_border(values: tuple[Any, ...], show: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> tuple[Any, ...]:
-    """Values whose gradients are shown, None for what is no Tensor; the same tuple if nothing is tracked."""
-    places = [i for i, value in enumerate(values) if isinstance(value, Tensor)]
-    if not (is_grad_enabled() and any(values[i].requires_grad for i in places)):
+    """Values whose gradients are shown, None for what is not tracked; the same tuple if nothing is."""
+    places = [i for i, value in enumerate(values) if isinstance(value, Tensor) and value.requires_grad]
+    if not (places and is_grad_enabled()):
         return values
 
     def show_all(grads: tuple[Any, ...]) -> tuple[Any, ...]:

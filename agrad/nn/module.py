@@ -55,6 +55,10 @@ class Module(Hooked, Stateful):
         """What a copy is made of; a shallow one has its own list of parts."""
         return {**vars(self), "_kinds": {**self._kinds}, "_transient": {*self._transient}}
 
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Become what `__getstate__` described; here, so that subclasses can extend it."""
+        vars(self).update(state)
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; every module defines its own."""
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
@@ -337,8 +341,7 @@ class Module(Hooked, Stateful):
             if set_to_none or parameter.grad is None:
                 parameter.grad = None
             else:
-                parameter.grad = parameter.grad.detach()
-                parameter.grad.zero_()
+                parameter.grad.detach_().zero_()
 
     # ---------------------------------------------------------------------------------------------- dtypes and places
 

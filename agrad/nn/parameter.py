@@ -41,9 +41,6 @@ class Parameter(Tensor):
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 
-    def __copy__(self) -> "Parameter":
-        return type(self)(self, self.requires_grad)
-
     def __deepcopy__(self, memo: dict[int, Any]) -> "Parameter":
         """Another parameter with a copy of the values; it begins without a gradient."""
         if id(self) not in memo:

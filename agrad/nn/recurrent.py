@@ -362,6 +362,9 @@ class GRU(RNNBase):
 class RNNCellBase(Module):
     """What the cells share: two weights, two biases, and checks of shapes."""
 
+    bias_ih: Parameter | None
+    bias_hh: Parameter | None
+
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool, num_chunks: int, device: Any = None, dtype: Any = None
     ) -> None:
@@ -374,9 +377,6 @@ class RNNCellBase(Module):
             empty = agrad.empty((rows,), device=device, dtype=dtype) if bias else None
             self.register_parameter(name, None if empty is None else Parameter(empty))
         self.reset_parameters()
-
-    bias_ih: Parameter | None
-    bias_hh: Parameter | None
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""

@@ -254,6 +254,9 @@ class _Loading:
     def finish(self) -> None:
         """Write everything."""
         with no_grad():
+            for _, _, tensor, _ in self.writes:
+                if tensor.backend_.mutable and not self.assign:
+                    tensor[None][:0].zero_()    # what cannot be written says so before anything is
             for module, name, tensor, value in self.writes:
                 if not self.assign:
                     tensor.copy_(value)

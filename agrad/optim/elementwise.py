@@ -24,7 +24,6 @@ DOUBLE = HOST.to_dtype("float64")
 
 Formula = Callable[..., tuple[Any, ...]]
 Row = tuple[Tensor, ...]  # a parameter, its buffers, its gradient
-Rows = dict[tuple[Any, Hashable], tuple[list[Row], list[dict[str, Any]]]]  # and their states, by backend and count
 
 
 class Elementwise(Optimizer):
@@ -69,33 +68,36 @@ class Elementwise(Optimizer):
         with no_grad():
             for group in self.param_groups:
                 names = self._buffers(group)
-                for (backend, count), (rows, states) in self._rows(group, names).items():
+                for (backend, count), rows in self._rows(group, names).items():
                     update(backend, type(self).formula, self._coefficients(group, count), rows)
-                    for row, state in zip(rows, states, strict=True):   # only now: what failed was not counted
-                        self._note(state, count)
-                        state.update(zip(names, row[1:-1], strict=True))
+                    if names or self.numbers:   # only now: what failed was not counted
+                        self._remember(names, rows, count)
         return loss
 
-    def _rows(self, group: dict[str, Any], names: tuple[str, ...]) -> Rows:
-        """What is to be updated and its states, by backend and count."""
-        found: Rows = {}
+    def _rows(self, group: dict[str, Any], names: tuple[str, ...]) -> dict[tuple[Any, Hashable], list[Row]]:
+        """What is to be updated, by backend and count."""
+        rows: dict[tuple[Any, Hashable], list[Row]] = {}
         for p in group["params"]:
             g = p.grad
             if g is None:
                 continue
-            state = self.state[p]
-            buffers = []
+            state, shape, buffers = self.state.get(p, {}), p.shape, []
             for name in names:
                 buffer = state.get(name)
                 if buffer is None:
                     buffer = self._start(p, group)
-                elif buffer.shape != p.shape:
-                    raise ValueError(f"{name!r} has the shape {buffer.shape}, and its parameter has {p.shape} by now")
+                elif buffer.shape != shape:
+                    raise ValueError(f"{name!r} has the shape {buffer.shape}, and its parameter has {shape} by now")
                 buffers.append(buffer)
-            rows, states = found.setdefault((p.backend_, self._next(state, group)), ([], []))
-            rows.append((p, *buffers, g))
-            states.append(state)
-        return found
+            rows.setdefault((p.backend_, self._next(state, group)), []).append((p, *buffers, g))
+        return rows
+
+    def _remember(self, names: tuple[str, ...], rows: list[Row], count: Any) -> None:
+        """Keep the count and the buffers of parameters that were updated."""
+        for p, *buffers, _ in rows:
+            state = self.state[p]
+            self._note(state, count)
+            state.update(zip(names, buffers, strict=True))
 
     def _restored_state(self, p: Tensor, state: dict[str, Any]) -> dict[str, Any]:
         found = super()._restored_state(p, state)

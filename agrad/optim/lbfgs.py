@@ -35,7 +35,7 @@ class LBFGS(Optimizer):
     Raises
     ------
     ValueError
-        If there are several groups or `lr` is negative.
+        If there are several groups, `lr` is negative or `history_size` is less than 1.
     RuntimeError
         If there is no such line search.
 
@@ -66,6 +66,8 @@ class LBFGS(Optimizer):
         line_search_fn: str | None = None,
     ) -> None:
         check_not_negative({"learning rate": lr})
+        if history_size < 1:
+            raise ValueError(f"Invalid history_size: {history_size}, at least one step must be remembered")
         if line_search_fn not in (None, "strong_wolfe"):
             raise RuntimeError("only 'strong_wolfe' is supported")
         super().__init__(params, {
@@ -108,7 +110,7 @@ class LBFGS(Optimizer):
             state["n_iter"] += 1
             d = self._direction(state, gradient)
             state.update(d=d, prev_flat_grad=gradient, prev_loss=loss)
-            state["t"] = t = lr * (min(1.0, 1.0 / float(abs(gradient).sum())) if state["n_iter"] == 1 else 1.0)
+            state["t"] = t = lr * (1.0 / max(1.0, float(abs(gradient).sum())) if state["n_iter"] == 1 else 1.0)
             slope = dot(gradient, d)
             if slope > -tolerance:
                 break
@@ -176,16 +178,22 @@ class LBFGS(Optimizer):
         """Add t * d to the parameters."""
         place = 0
         for p in self.param_groups[0]["params"]:
-            size = prod(p.shape) * (2 if p.dtype.kind == "complex" else 1)
+            size = length(p)
             p += shaped_like(p, d[place : place + size]) * t
             if p.backend_.lazy:
                 p.copy_(computed([p])[0])
             place += size
 
     def _restored(self, p: Tensor, name: str, value: Any) -> Any:
-        if hasattr(value, "shape"):
-            return like_parameter(value, p) if len(value.shape) else float(value)
-        return super()._restored(p, name, value)
+        if not hasattr(value, "shape"):
+            return super()._restored(p, name, value)
+        if not len(value.shape):
+            return float(value)
+        expected = (sum(map(length, self.param_groups[0]["params"])),)
+        if tuple(value.shape) != expected:
+            problem = f"{name!r} of shape {tuple(value.shape)} for parameters of {expected[0]} numbers"
+            raise ValueError(f"loaded state dict has {problem}")
+        return like_parameter(value, p)
 
 
 def two_loops(q: Any, memory: list[tuple[Tensor, Tensor, float]], scale: float) -> Tensor:
@@ -207,6 +215,11 @@ def flat(t: Any) -> Any:
         xp = t.__array_namespace__()
         t = xp.stack([xp.real(t), xp.imag(t)], axis=-1)
     return t.reshape((-1,))
+
+
+def length(p: Any) -> int:
+    """How many real numbers a parameter has."""
+    return int(prod(p.shape)) * (2 if p.dtype.kind == "complex" else 1)
 
 
 def shaped_like(p: Any, vector: Any) -> Any:

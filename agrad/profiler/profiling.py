@@ -84,9 +84,10 @@ class profile:
 
             self._exits.enter_context(watched(self._model, self._entered, self._left))
         before = engine.get_mode()
-        self._exits.callback(_measure, before.profiling, before.tracing)
         self._running = Profiling(partial(self._ran, before))
-        _measure(self._running, Tracing(partial(self._saw, before)))
+        inside = before.replace(profiling=self._running, tracing=Tracing(partial(self._saw, before)))
+        engine.set_mode(inside)
+        self._exits.callback(_leave, before, inside)
         self._exits.callback(self._stop, perf_counter_ns())
         return self
 
@@ -229,9 +230,12 @@ class profile:
         return Group(self.key_averages().__rich__(), self._summary())
 
 
-def _measure(profiling: Profiling | None, tracing: Tracing | None) -> None:
-    """Let them hear what runs from now on; all else that a program set stays."""
-    engine.set_mode(engine.get_mode().replace(profiling=profiling, tracing=tracing))
+def _leave(before: Mode, inside: Mode) -> None:
+    """Measure as before; what else a program switched inside stays switched."""
+    now = engine.get_mode()
+    if now is not inside:
+        before = now.replace(profiling=before.profiling, tracing=before.tracing)
+    engine.set_mode(before)
 
 
 class record_function(ContextDecorator):

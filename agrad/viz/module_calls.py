@@ -80,6 +80,11 @@ class scopes:
     ----------
     model : Module
 
+    Raises
+    ------
+    RuntimeError
+        If it is entered a second time.
+
     Attributes
     ----------
     calls : list of Call
@@ -113,19 +118,26 @@ class scopes:
         self._model: Module | None = model
 
     def __enter__(self) -> Self:
+        if self.parameters:
+            raise RuntimeError("these scopes have been entered before; make new ones with scopes(model)")
         self._watch.__enter__()
+        self._note_parameters()
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._watch.__exit__(*error)
+        self._note_parameters()
+        self._model = None
+
+    def _note_parameters(self) -> None:
+        """Note them when watching begins, and what came meanwhile when it ends."""
         assert self._model is not None
         names = {id(t): name for name, t in self._model.named_parameters()}
         for path, module in self._model.named_modules():
             own = list(module.parameters())
             counts = sum(int(t.size) for t in own), sum(map(bytes_of, own))
             self.parameters[path] = (frozenset(names[id(t)] for t in own), *counts)
-        self._names = [(weakref.ref(t), name) for name, t in self._model.named_parameters()]
-        self._model = None
+        self._names += [(weakref.ref(t), name) for name, t in self._model.named_parameters()]
 
     def names(self) -> dict[int, str]:
         """The names of the model's parameters, by their identity."""

@@ -89,6 +89,14 @@ def test_s050_copy_shares_and_deepcopy_copies(torch, t):
     assert deep.tolist() == [1.0, 2.0]
 
 
+def test_s050_copies_keep_attributes(torch, t):
+    t.note = ["kept"]
+    shallow, deep = copy.copy(t), copy.deepcopy(t)
+    assert shallow.note is t.note
+    assert deep.note == t.note
+    assert deep.note is not t.note
+
+
 def test_s050_deepcopy_keeps_sharing_inside_one_object(torch, t):
     first, second = copy.deepcopy([t, t])
     assert first is second

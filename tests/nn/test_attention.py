@@ -59,6 +59,7 @@ PRODUCTS = {
     "blind, added": ((2, 3, 4), (2, 5, 4), (2, 5, 6), {"attn_mask": np.where(BLIND, 0.5, -np.inf)}),
     "shared heads": ((2, 4, 3, 4), (2, 2, 5, 4), (2, 2, 5, 6), {"enable_gqa": True}),
     "one shared head": ((4, 3, 4), (1, 5, 4), (1, 5, 6), {"enable_gqa": True, "is_causal": True}),
+    "no features": ((2, 3, 0), (2, 5, 0), (2, 5, 6), {}),
 }
 
 
@@ -105,6 +106,7 @@ CUBE = (2, 3, 4)
     (((4,), (4,), (4,)), {}, "expected at least two axes each"),
     ((CUBE, CUBE, CUBE), {"is_causal": True, "attn_mask": (3, 3)}, "attn_mask or is_causal=True, got both"),
     (((3, 2, 4), CUBE, CUBE), {"enable_gqa": True}, "heads of the query"),
+    ((CUBE, (0, 3, 4), (0, 3, 4)), {"enable_gqa": True}, "heads of the query"),
 ])
 def test_products_that_do_not_fit_are_refused(shapes, options, text):
     options = {name: agrad.ones(value) if isinstance(value, tuple) else value for name, value in options.items()}

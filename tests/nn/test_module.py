@@ -195,6 +195,26 @@ def test_copies_of_a_parameter_are_parameters(twin, requires_grad):
     assert np.shares_memory(shallow.array, p.array)
 
 
+@pytest.mark.parametrize("twin", [copy.deepcopy, copy.copy, lambda b: pickle.loads(pickle.dumps(b))],
+                         ids=["deepcopy", "copy", "pickle"])
+def test_copies_of_a_buffer_are_buffers(twin):
+    module, other = nn.Module(), nn.Module()
+    module.mean = nn.Buffer(agrad.zeros(2), persistent=False)
+    other.mean = twin(module.mean)
+    assert type(other.mean) is nn.Buffer
+    assert len(list(other.buffers())) == 1
+    assert not other.state_dict()
+
+
+def test_zero_grad_fills_the_tensor_that_is_there():
+    module = nn.Linear(2, 1)
+    module(agrad.ones((1, 2))).sum().backward()
+    held = module.weight.grad
+    module.zero_grad(set_to_none=False)
+    assert module.weight.grad is held
+    assert held.tolist() == [[0.0, 0.0]]
+
+
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))],
                          ids=["deepcopy", "pickle"])
 def test_copies_of_a_module_stand_alone_and_keep_their_ties(twin):
@@ -281,6 +301,25 @@ def test_parameters_are_plain_attributes():
     assert vars(module)["weight"] is module.weight
     with pytest.raises(TypeError, match=re.escape("cannot assign 'Tensor' as parameter 'weight'")):
         module.weight = agrad.ones(2)
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, copy.copy], ids=["deepcopy", "copy"])
+def test_a_wrapper_that_hands_on_attributes_can_be_copied(twin):
+    class Wrapper(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+        def __setstate__(self, state):
+            super().__setstate__(state)
+            self.is_copy = True
+
+    found = twin(Wrapper(nn.Linear(3, 2)))
+    assert found.in_features == 3
+    assert found.is_copy
 
 
 def test_a_shallow_copy_has_the_same_parameters_and_its_own_parts():

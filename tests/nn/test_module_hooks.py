@@ -8,7 +8,7 @@ from array_libraries import values
 from module_programs import linear, net, plain, point, said
 
 import agrad
-from agrad import func
+from agrad import func, nn
 
 
 class Log:
@@ -122,6 +122,25 @@ def test_without_tracked_inputs_a_backward_hook_runs_when_the_outputs_are_there(
     assert plain(run(agrad, hooks, tracked=False)) == plain(expected)
     wrong = run(agrad, [(BACKWARD, "b", lambda grads, out: (out[0],), {})], tracked=False)
     assert "where no input requires gradient should always return None" in wrong[1][-1]
+
+
+def test_backward_hooks_leave_what_is_not_tracked_alone():
+    class Gather(nn.Module):
+        def forward(self, x, scale, places):
+            self.given = scale, places
+            scale += 1
+            return x[places] * scale, scale
+
+    module, sent = Gather(), []
+    module.register_full_backward_hook(lambda module, grad_input, grad_output: sent.append((grad_input, grad_output)))
+    x, scale, places = agrad.ones(3, requires_grad=True), agrad.ones(2), agrad.asarray([0, 2])
+    y, same_scale = module(x, scale, places)
+    assert module.given[0] is scale
+    assert module.given[1] is places
+    assert same_scale is scale
+    assert not scale.requires_grad
+    y.sum().backward()
+    assert plain(sent) == [[[[2.0, 0.0, 2.0], None, None], [[1.0, 1.0], None]]]
 
 
 def test_a_hook_that_fails_after_another_error_does_not_hide_it():

@@ -130,6 +130,23 @@ def test_nothing_is_loaded_when_it_raises(change):
     assert plain(after) == plain(module.state_dict())
 
 
+@pytest.mark.parametrize("fixed", ["read-only memory", "expanded memory", "an inference tensor"])
+def test_nothing_is_loaded_when_some_memory_cannot_be_written(fixed):
+    memory = np.zeros(2)
+    memory.flags.writeable = False
+    with agrad.inference_mode():
+        unwritable = agrad.zeros(2)
+    module = nn.Module()
+    module.first = nn.Parameter(agrad.zeros(2))
+    module.second = nn.Buffer({
+        "read-only memory": agrad.asarray(memory), "expanded memory": agrad.zeros(1).expand(2),
+        "an inference tensor": unwritable,
+    }[fixed])
+    with pytest.raises((RuntimeError, ValueError), match=r"read-only|single memory location|inference tensor"):
+        module.load_state_dict({"first": np.ones(2), "second": np.ones(2)})
+    assert module.first.tolist() == [0.0, 0.0]
+
+
 def test_a_hook_after_loading_returns_nothing():
     module = hooked(agrad, "load_state_dict_post_hook", lambda module, keys: 3)
     with pytest.raises(RuntimeError, match="are not expected to return new values"):

@@ -66,8 +66,10 @@ def window(draw):
     each = lambda low, high: draw(st.tuples(st.integers(low, high), st.integers(low, high)))    # noqa: E731
     lengths, size, stride = each(1, 9), each(1, 4), each(1, 4)
     padding = tuple(draw(st.integers(0, k // 2)) for k in size)
-    assume(all(m + 2 * p >= k for m, p, k in zip(lengths, padding, size, strict=True)))
-    return lengths, {"kernel_size": size, "stride": stride, "padding": padding, "ceil_mode": draw(st.booleans())}
+    ceil = draw(st.booleans())
+    more = [s - 1 if ceil else 0 for s in stride]
+    assume(all(n + 2 * p + m >= k for n, p, m, k in zip(lengths, padding, more, size, strict=True)))
+    return lengths, {"kernel_size": size, "stride": stride, "padding": padding, "ceil_mode": ceil}
 
 
 @given(window(), st.booleans())
@@ -76,6 +78,14 @@ def test_any_window_is_torchs(geometry, count):
     x = np.round(numbers((1, 2, *lengths)) * 2)     # with ties
     agree(*both("max_pool2d", return_indices=True, **options), x)
     agree(*both("avg_pool2d", count_include_pad=count, **options), x)
+
+
+def test_a_window_that_is_rounded_up_may_be_larger_than_the_input():
+    for name, options in (("max_pool2d", {"return_indices": True}), ("avg_pool2d", {}), ("avg_pool2d", {"padding": 1})):
+        agree(*both(name, (4, 2), 3, ceil_mode=True, **options), numbers((2, 2, 5)))
+    agree(*both("lp_pool1d", 2, 3, 2, ceil_mode=True), numbers((1, 2)))
+    with pytest.raises(ValueError, match="larger than the input"):
+        F.max_pool1d(agrad.zeros((1, 1)), 3, 2, ceil_mode=True)
 
 
 @given(st.tuples(st.integers(1, 9), st.integers(1, 9)), st.tuples(st.integers(1, 10), st.integers(1, 10)))

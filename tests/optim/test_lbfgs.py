@@ -207,3 +207,44 @@ def test_a_loss_that_is_not_a_number_ends_the_search() -> None:
 def test_a_cubic_is_smallest(a: Point, b: Point, expected: float) -> None:
     bounds = (min(a.t, b.t), max(a.t, b.t)) if a.t != b.t else (0.0, 1.0)
     assert interpolate(a, b, bounds) == pytest.approx(expected)
+
+
+def test_a_gradient_of_zero_is_no_reason_to_stop_if_none_is() -> None:
+    p = agrad.tensor([1.0, 2.0], requires_grad=True)
+    optimizer = agrad.optim.LBFGS([p], tolerance_grad=-1, tolerance_change=-1, max_iter=3)
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        loss = (p * 0.0).sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 0
+    np.testing.assert_array_equal(p.detach().numpy(), [1.0, 2.0])
+
+
+def test_a_history_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="history_size: 0"):
+        agrad.optim.LBFGS([agrad.tensor(1.0, requires_grad=True)], history_size=0)
+
+
+def test_a_state_of_other_parameters_is_refused() -> None:
+    def trained(*numbers: float) -> Any:
+        p = agrad.tensor(list(numbers), requires_grad=True)
+        optimizer = agrad.optim.LBFGS([p], max_iter=3)
+
+        def closure() -> Any:
+            optimizer.zero_grad()
+            loss = (p**4).sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        return optimizer
+
+    saved = trained(1.0, 2.0).state_dict()
+    other = trained(1.0, 2.0, 3.0)
+    before = repr(other.state_dict())
+    with pytest.raises(ValueError, match=r"of shape \(2,\) for parameters of 3 numbers"):
+        other.load_state_dict(saved)
+    assert repr(other.state_dict()) == before

@@ -27,6 +27,11 @@ def _sum_of_masks(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return b if a is None else a if b is None else a + b
 
 
+def _usual_scale(query: Tensor) -> float:
+    """Scores of random vectors have as much variance then as their elements; without elements all are zero."""
+    return 1.0 / sqrt(query.shape[-1] or 1)
+
+
 def _scores(query: Tensor, key: Tensor, scale: float, mask: Tensor | None) -> Tensor:
     found = (query * scale) @ key.mT
     return found if mask is None else found + mask
@@ -95,7 +100,7 @@ def scaled_dot_product_attention(
     if attn_mask is not None and attn_mask.dtype == agrad.bool:
         attn_mask = agrad.logical_not(attn_mask)
     mask = _as_addend(attn_mask, query, "scaled_dot_product_attention: attn_mask")
-    scores = _scores(query, key, 1.0 / sqrt(query.shape[-1]) if scale is None else scale, mask)
+    scores = _scores(query, key, _usual_scale(query) if scale is None else scale, mask)
     weights = _weights(scores, mask, 0.0)
     return dropout(weights, dropout_p) @ value if dropout_p else weights @ value
 
@@ -116,7 +121,7 @@ def _check_shapes(query: Tensor, key: Tensor, value: Tensor, shares_heads: bool)
             "scaled_dot_product_attention: expected query (..., L, E), key (..., S, E) and value (..., S, E_v), got "
             + given
         )
-    if shares_heads and any(len(s) < 3 or shapes[0][-3] % s[-3] for s in shapes):
+    if shares_heads and any(len(s) < 3 or not s[-3] or shapes[0][-3] % s[-3] for s in shapes):
         raise ValueError(
             "scaled_dot_product_attention: with enable_gqa the heads of the query, third axis from behind, are a "
             f"multiple of those of key and value, got {given}"
@@ -206,7 +211,7 @@ def _attend(
     """Attention of all heads, and its weights if they are wanted: then nan for a query that may look nowhere."""
     if not need_weights:
         return scaled_dot_product_attention(q, k, v, mask, dropout_p), None
-    weights = _weights(_scores(q, k, 1.0 / sqrt(q.shape[-1]), mask), mask, nan)
+    weights = _weights(_scores(q, k, _usual_scale(q), mask), mask, nan)
     weights = dropout(weights, dropout_p) if dropout_p else weights
     return weights @ v, weights
 
