@@ -90,7 +90,8 @@ def compile_formula(formula: Any, signature: standard.Signature, where: str) -> 
     if not callable(formula):
         return Formula(formula, label, [], len(signature.parameters))
     sources = sources_of(formula, signature, where)
-    trivial = len(sources) == 1 and (sources[0][0] == SAVED or sources[0] == (OUT, 0)) and code_of(formula) == code_of(IDENTITY)
+    whole = len(sources) == 1 and (sources[0][0] == SAVED or sources[0] == (OUT, 0))
+    trivial = whole and code_of(formula) == code_of(IDENTITY)
     name_formula(formula, label)
     return Formula(formula, label, sources, len(signature.parameters), 0 if trivial else None)
 

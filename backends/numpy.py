@@ -129,16 +129,11 @@ def _relu(x: Any, /) -> Any:
 
 
 def _linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
-    rows, inputs = x.shape if x.ndim == 2 else (1, 0)
-    if bias is not None and len(weight) >= rows and inputs >= 6 * rows:     # BLAS is faster with the larger one first
-        return np.add(np.dot(weight, x.T).T, bias, order="C")
+    found = None if numpy_speed is None else numpy_speed.linear(x, weight, bias)
+    if found is not None:
+        return found
     y = np.dot(x, weight.T)
-    if bias is None:
-        return y
-    if bias.dtype != y.dtype:
-        return y + bias
-    y += bias
-    return y
+    return y if bias is None else y + bias
 
 
 def _eig(x: Any, /) -> Any:

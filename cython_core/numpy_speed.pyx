@@ -215,7 +215,7 @@ cdef extern from *:
             if (PyArray_DIM(a, i) > 1 && PyArray_STRIDE(a, i) / PyArray_ITEMSIZE(a) != PyArray_STRIDE(b, i) / PyArray_ITEMSIZE(b)) return 0;
         return 1;
     }
-    /* an array in whose memory the elements lie as in another's; NULL without error: that has gaps, runs backwards, or is 0-d (NumPy's are scalars) */
+    /* an array in whose memory the elements lie as in another's; NULL without error: that has gaps, runs backwards, or is 0-d */
     static PyArrayObject* empty_in_order(PyArrayObject* like) {
         PyArrayObject* out;
         if (PyArray_NDIM(like) == 0) return NULL;
@@ -232,10 +232,10 @@ cdef extern from *:
         npy_intp i;
         if (t == NPY_DOUBLE) CHOOSE(double) else CHOOSE(float)
     }
+    #define CUT(TYPE) { TYPE *o = (TYPE*)PyArray_DATA(out), *p = (TYPE*)PyArray_DATA(x); for (i = 0; i < n; i++) o[i] = p[i] < 0 ? 0 : p[i]; }
     WIDE static void cut_off(int t, npy_intp n, PyArrayObject* out, PyArrayObject* x) {
         npy_intp i;
-        if (t == NPY_DOUBLE) { double *o = (double*)PyArray_DATA(out), *p = (double*)PyArray_DATA(x); for (i = 0; i < n; i++) o[i] = p[i] < 0 ? 0 : p[i]; }
-        else { float *o = (float*)PyArray_DATA(out), *p = (float*)PyArray_DATA(x); for (i = 0; i < n; i++) o[i] = p[i] < 0 ? 0 : p[i]; }
+        if (t == NPY_DOUBLE) CUT(double) else CUT(float)
     }
     /* the larger of elements and zero, nan where nan is; NULL without error: not handled */
     static PyObject* rectified(PyObject* a) {
@@ -291,6 +291,35 @@ cdef extern from *:
         if (out == NULL) return NULL;
         Py_INCREF(a);
         if (PyArray_SetBaseObject(out, a) < 0) { Py_DECREF(out); return NULL; }
+        return (PyObject*)out;
+    }
+    /* x weight^T + bias of plain matrices: 0 where it is none; 1, or 2 where BLAS is faster with the weight first: few rows, long ones */
+    static int linear_form(PyObject* a, PyObject* weight, PyObject* bias) {
+        PyArrayObject *x = (PyArrayObject*)a, *w = (PyArrayObject*)weight, *b = (PyArrayObject*)bias;
+        int t = plain_float(a);
+        npy_intp rows, inputs;
+        if (!t || plain_float(weight) != t || plain_float(bias) != t) return 0;
+        if (PyArray_NDIM(x) != 2 || PyArray_NDIM(w) != 2 || PyArray_NDIM(b) != 1) return 0;
+        rows = PyArray_DIM(x, 0); inputs = PyArray_DIM(x, 1);
+        if (PyArray_DIM(w, 1) != inputs || PyArray_DIM(b, 0) != PyArray_DIM(w, 0)) return 0;
+        return PyArray_DIM(w, 0) >= rows && inputs >= 6 * rows ? 2 : 1;
+    }
+    #define TILE 16
+    #define ADD_BIAS(TYPE) { TYPE *p = (TYPE*)PyArray_DATA(product), *b = (TYPE*)PyArray_DATA(bias), *o = (TYPE*)PyArray_DATA(out); \
+        if (out == product) { for (i = 0; i < n; i++) for (j = 0; j < m; j++) o[i * m + j] += b[j]; } \
+        else for (j0 = 0; j0 < m; j0 += TILE) for (i = 0; i < n; i++) { npy_intp end = j0 + TILE < m ? j0 + TILE : m; \
+            for (j = j0; j < end; j++) o[i * m + j] = p[j * n + i] + b[j]; } }
+    WIDE static void add_bias(int t, npy_intp n, npy_intp m, PyArrayObject* out, PyArrayObject* product, PyArrayObject* bias) {
+        npy_intp i, j, j0;
+        if (t == NPY_DOUBLE) ADD_BIAS(double) else ADD_BIAS(float)
+    }
+    /* a product plus a bias for each column: in place, or turned into a new array */
+    static PyObject* with_bias(PyObject* product, PyObject* bias, int turned) {
+        PyArrayObject *p = (PyArrayObject*)product, *out = p;
+        npy_intp dims[2] = {PyArray_DIM(p, turned), PyArray_DIM(p, 1 - turned)};
+        if (turned) { out = (PyArrayObject*)PyArray_SimpleNew(2, dims, PyArray_DESCR(p)->type_num); if (out == NULL) return NULL; }
+        else Py_INCREF(out);
+        add_bias(PyArray_DESCR(p)->type_num, dims[0], dims[1], out, p, (PyArrayObject*)bias);
         return (PyObject*)out;
     }
     #define FEW_ROWS 4      /* with more, a product of matrices and an addition take less time */
@@ -357,6 +386,8 @@ cdef extern from *:
     int is_matrix_product(PyObject* a, PyObject* b) noexcept
     PyObject* spread(PyObject* a, PyObject* shape) except? NULL
     PyObject* classes(PyObject* factor, PyObject* scores, PyObject* target) except? NULL
+    int linear_form(PyObject* a, PyObject* weight, PyObject* bias) noexcept
+    PyObject* with_bias(PyObject* product, PyObject* bias, int turned) except NULL
     PyObject* rectified(PyObject* a) except? NULL
     PyObject* chosen(PyObject* mask, PyObject* a, PyObject* b) except? NULL
     object PyArray_MatrixProduct(object a, object b)
@@ -445,6 +476,15 @@ def where(condition, x1, x2, /):
     """Elements of x1 where the condition holds, else of x2: np.where with a vectorised loop for masks of gradients."""
     cdef PyObject* out = chosen(<PyObject*>condition, <PyObject*>x1, <PyObject*>x2)
     return np_where(condition, x1, x2) if out == NULL else given(out)
+
+
+def linear(x, weight, bias):
+    """x weight^T + bias for plain matrices; None if they are not."""
+    cdef int form = linear_form(<PyObject*>x, <PyObject*>weight, <PyObject*>bias)
+    if not form:
+        return None
+    product = PyArray_MatrixProduct(weight, x.T) if form == 2 else PyArray_MatrixProduct(x, weight.T)
+    return given(with_bias(<PyObject*>product, <PyObject*>bias, form == 2))
 
 
 def relu(x):

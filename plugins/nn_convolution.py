@@ -85,7 +85,7 @@ def on_batch(op, flags, arrays, folds, groups, xp, **options):
     if flags == BOTH and not size:      # there would be no groups: any second operand will do
         arrays, flags = (arrays[0], xp.sum(arrays[1], axis=0)), ONE
     *places, (axis, parts), length = folds[flags]
-    given = [x if place is None else joined(x, *place, xp) for x, place in zip(arrays, places, strict=True)]
+    given = [x if place is None else joined(x, place[0], place[1], xp) for x, place in zip(arrays, places, strict=True)]
     result = op(*given, groups=size * groups if flags == BOTH else groups, **options)
     return parted(result, size, length, axis, parts, xp)
 
@@ -165,9 +165,9 @@ GEOMETRIES = [  # x, weight, stride, padding, dilation, groups
 
 def samples(first, second, size=None):
     """A call of one of the ops for each geometry: which two of x, weight and y it takes, and whose lengths."""
-    for x, weight, *how in GEOMETRIES:
-        shapes = vars(correlation("sample", x, weight, *how))
-        options = dict(zip(("stride", "padding", "dilation", "groups"), how, strict=True))
+    for x, weight, stride, padding, dilation, groups in GEOMETRIES:
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        shapes = vars(correlation("sample", x, weight, stride, padding, dilation, groups))
         yield case(shapes[first], shapes[second], **options, **({"size": shapes[size][2:]} if size else {}))
 
 

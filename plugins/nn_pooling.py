@@ -146,6 +146,11 @@ def pick(x, which, lead, inner, shape, xp):
 # --------------------------------------------------------------------------------------------------------------- rules
 
 
+def unpool_transpose(g, which, x_like, shape, xp):
+    lead, inner = split(x_like, len(shape))
+    return pick(g, which, lead, inner, shape, xp)
+
+
 def max_pool_transpose(g, out1, size, x_like, xp):
     """The whole gradient goes to the element that was chosen."""
     return None if g[0] is None else xp.nn.unpool(g[0], out1, shape=split(x_like, len(size))[1])
@@ -219,7 +224,7 @@ def declare(rules):
     )
     rules.linear(
         "nn.unpool", batch=unpool_batch, linear_part=lambda t, which, shape, xp: xp.nn.unpool(t, which, shape=shape),
-        x=lambda g, which, x_like, shape, xp: pick(g, which, *split(x_like, len(shape)), shape, xp),
+        x=unpool_transpose,
         samples=[
             case((3,), ints((3,), 0, 5), shape=(5,)), case((2, 2), ints((2, 2), 0, 4), shape=(4,)),
             case((2, 2, 2), ints((2, 2, 2), 0, 12), shape=(3, 4)), case((0, 2), ints((0, 2), 0, 4), shape=(4,)),

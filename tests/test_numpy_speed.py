@@ -114,3 +114,19 @@ def test_a_target_out_of_range_reads_no_foreign_memory():
     for target in ([0, 3], [-4, 0]):
         with pytest.raises(IndexError):
             xp.nn.class_losses(x, np.asarray(target))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+@pytest.mark.parametrize(
+    "shape", [(5, 3, 4), (2, 40, 9), (1, 6, 1), (0, 3, 4), (3, 0, 2), (3, 2, 0), (17, 200, 33)], ids=str
+)
+def test_linear(dtype, shape):
+    rows, inputs, outputs = shape
+    x, weight, bias = ((RNG.standard_normal(s) * 9).astype(dtype) for s in ((rows, inputs), (outputs, inputs), outputs))
+    rtol = {"float16": 1e-2, "float32": 1e-4}.get(dtype, 1e-12)
+    for bias_given in (bias, None, bias.astype("float64"), bias[::-1]):
+        expected = np.matmul(x, weight.T) + (0 if bias_given is None else bias_given)
+        for x_given in (x, np.asfortranarray(x), x[::-1][::-1]):
+            found = xp.nn.linear(x_given, weight, bias_given)
+            assert found.dtype == np.result_type(x, *(() if bias_given is None else (bias_given,)))
+            np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * 100)

@@ -280,7 +280,8 @@ def test_the_page_on_plugins_does_what_it_says(environment):
 ORIGIN = {"chipped": "chipped (agrad-chipped 1.0)", "crooked": "crooked (agrad-crooked 1.0)"}
 CAUSE = {
     "chipped": "ModuleNotFoundError: No module named 'a_module_that_nobody_has'",
-    "crooked": "crooked.wave.vjp[x]: a formula asks for 'wavelength'; it may ask for g, out, xp, needs, out0, out1, ..., x, length",
+    "crooked": "crooked.wave.vjp[x]: a formula asks for 'wavelength'; "
+    "it may ask for g, out, xp, needs, out0, out1, ..., x, length",
 }
 
 

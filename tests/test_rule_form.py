@@ -45,7 +45,7 @@ def demo():
 REFUSED = {  # what is wrong -> (the declaration, what is said about it)
     "an unknown name": (
         lambda r: r.elementwise("demo.f", x=lambda x, z: z, y=1),
-        "demo.f.vjp[x]: a formula asks for 'z'; it may ask for g, out, xp, needs, x, y, n and NAME_like of an array",
+        "demo.f.vjp[x]: a formula asks for 'z'; it may ask for g, out, xp, needs, out0, out1, ..., x, y, n and NAME_like of an array",
     ),
     "a tangent in a vjp": (
         lambda r: r.linear("demo.f", x=lambda t: t, y=None),
@@ -77,7 +77,7 @@ REFUSED = {  # what is wrong -> (the declaration, what is said about it)
     ),
     "a cotangent in a forward rule": (
         lambda r: r.reduction("demo.f", x=lambda g: g, y=None, jvp={"x": lambda t, g: t}),
-        "demo.f.jvp[x]: a formula asks for 'g'; it may ask for t, out, xp, x, y, n and NAME_like",
+        "demo.f.jvp[x]: a formula asks for 'g'; it may ask for t, out, xp, out0, out1, ..., x, y, n and NAME_like",
     ),
     "a forward rule for no array": (
         lambda r: r.reduction("demo.f", x=lambda g: g, y=None, jvp={"n": lambda t: t}),

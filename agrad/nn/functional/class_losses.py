@@ -91,7 +91,7 @@ def cross_entropy(
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"cross_entropy: label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     axis = 1 if input.ndim > 1 else 0
-    if agrad.isdtype(target.dtype, "real floating") and input.ndim:
+    if target.dtype.kind == "real" and input.ndim:
         check_probabilities(input, target, weight)
         return _soft_cross_entropy(input, target, weight, axis, reduction, label_smoothing)
     check_classes("cross_entropy", input, target, weight)
@@ -185,7 +185,7 @@ def check_classes(name: str, input: Tensor, target: Tensor, weight: Tensor | Non
     """Raise where an input, classes and a weight do not fit."""
     if input.ndim == 0:
         raise ValueError(f"{name}: Expected 1 or more dimensions (got 0): scores (C,), (N, C) or (N, C, d1, d2, ...)")
-    if not agrad.isdtype(target.dtype, "integral"):
+    if target.dtype.kind not in ("signed", "unsigned"):
         raise RuntimeError(f"{name}: expected targets of integers, the numbers of classes, got {target.dtype}")
     wanted = () if input.ndim == 1 else (input.shape[0], *input.shape[2:])
     if input.ndim > 1 and target.ndim and target.shape[0] != input.shape[0]:
@@ -302,7 +302,7 @@ def multilabel_margin_loss(
     tensor(0.8500)
     """
     same_size("multilabel_margin_loss", input, target)
-    if not agrad.isdtype(target.dtype, "integral"):
+    if target.dtype.kind not in ("signed", "unsigned"):
         raise RuntimeError(f"multilabel_margin_loss: expected targets of integers, got {target.dtype}")
     if input.ndim not in (1, 2):
         raise ValueError(f"multilabel_margin_loss: expected scores (C,) or (N, C), got shape {tuple(input.shape)}")
