@@ -45,7 +45,8 @@ def demo():
 REFUSED = {  # what is wrong -> (the declaration, what is said about it)
     "an unknown name": (
         lambda r: r.elementwise("demo.f", x=lambda x, z: z, y=1),
-        "demo.f.vjp[x]: a formula asks for 'z'; it may ask for g, out, xp, needs, out0, out1, ..., x, y, n and NAME_like of an array",
+        "demo.f.vjp[x]: a formula asks for 'z'; "
+        "it may ask for g, out, xp, needs, out0, out1, ..., x, y, n and NAME_like of an array",
     ),
     "a tangent in a vjp": (
         lambda r: r.linear("demo.f", x=lambda t: t, y=None),
