@@ -6,6 +6,7 @@ count as arrays of this backend and must never pass for Python numbers, although
 
 from collections.abc import Callable
 from functools import cache
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -129,11 +130,12 @@ def _relu(x: Any, /) -> Any:
 
 
 def _linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
-    found = None if numpy_speed is None else numpy_speed.linear(x, weight, bias)
-    if found is not None:
-        return found
-    y = np.dot(x, weight.T)
-    return y if bias is None else y + bias
+    rows = x if x.ndim == 2 else x.reshape(prod(x.shape[:-1]), x.shape[-1])     # with more axes np.dot leaves BLAS
+    y = None if numpy_speed is None else numpy_speed.linear(rows, weight, bias)
+    if y is None:
+        y = np.dot(rows, weight.T)
+        y = y if bias is None else y + bias
+    return y if x.ndim == 2 else y.reshape(*x.shape[:-1], len(weight))
 
 
 def _eig(x: Any, /) -> Any:

@@ -130,3 +130,12 @@ def test_linear(dtype, shape):
             found = xp.nn.linear(x_given, weight, bias_given)
             assert found.dtype == np.result_type(x, *(() if bias_given is None else (bias_given,)))
             np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * 100)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 4), (2, 0, 4), (2, 3, 0), (2, 2, 2, 4)], ids=str)
+def test_linear_takes_any_number_of_axes(shape):
+    x, weight, bias = (RNG.standard_normal(s) for s in (shape, (5, shape[-1]), 5))
+    for turned in (x, np.moveaxis(np.moveaxis(x, 0, -2).copy(), -2, 0) if x.ndim > 2 else x):
+        found = xp.nn.linear(turned, weight, bias)
+        assert found.shape == (*shape[:-1], 5)
+        np.testing.assert_allclose(found, np.matmul(turned, weight.T) + bias, rtol=1e-12, atol=1e-12)

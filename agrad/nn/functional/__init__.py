@@ -28,7 +28,6 @@ from agrad.nn.functional.activations import (
     rrelu_,
     selu,
     selu_,
-    sigmoid,
     silu,
     softmax,
     softmin,
@@ -120,6 +119,7 @@ from agrad.nn.functional.recurrent import (
     rnn_tanh_cell,
 )
 from agrad.nn.functional.resampling import channel_shuffle, interpolate, pixel_shuffle, pixel_unshuffle
+from agrad.spellings import sigmoid
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",

@@ -13,6 +13,7 @@ import agrad
 from agrad.cython_core.engine import Tensor
 from agrad.nn.functional.checks import known_extremes
 from agrad.random import rand_like
+from agrad.spellings import sigmoid
 
 # Self-normalizing networks: Klambauer et al. 2017, equation 14.
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
@@ -278,19 +279,6 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 def _elu(input: Tensor, alpha: float, rate: float = 1.0) -> Tensor:
     positive = input > 0
     return agrad.where(positive, input, alpha * agrad.expm1(rate * agrad.where(positive, 0.0, input)))
-
-
-def sigmoid(input: Tensor) -> Tensor:
-    """1 / (1 + exp(-x)).
-
-    Examples
-    --------
-    >>> import agrad
-    >>> from agrad.nn import functional as F
-    >>> F.sigmoid(agrad.tensor([-1000.0, 0.0, 1000.0]))
-    tensor([0.0000, 0.5000, 1.0000])
-    """
-    return agrad.special.expit(input)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
